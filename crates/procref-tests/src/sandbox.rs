@@ -1,0 +1,244 @@
+//! One test's own names and folder, and the check that it leaves nothing.
+//!
+//! Tests run side by side, as any user, so nothing here looks at what other tests do: every service that a test names,
+//! every process that it starts and every file that procref writes for it carries the sandbox's own mark.
+
+use procref::protocol::set::{SEMAPHORES, Snapshot};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The environment variable by which processes are found that a test has started.
+pub const MARK: &str = "PROCREF_TEST_MARK";
+
+/// How long anything that must happen may take on a busy machine. Not waited for where a fact says that it has.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One test's own surroundings.
+#[derive(Debug)]
+pub struct Sandbox {
+    mark: String,
+    folder: PathBuf,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sandbox {
+    /// A new sandbox with a folder of its own.
+    ///
+    /// # Panics
+    ///
+    /// The folder cannot be made.
+    #[must_use]
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("t{}-{number}-{:x}", std::process::id(), since_epoch());
+        let folder = std::env::temp_dir().join(format!("procref-test-{mark}"));
+        fs::create_dir(&folder).expect("the test's folder can be made");
+        Self { mark, folder }
+    }
+
+    /// The name of a service that only this test uses.
+    #[must_use]
+    pub fn name(&self, service: &str) -> String {
+        format!("{}-{service}", self.mark)
+    }
+
+    /// A folder that only this test uses; what is in it is removed in the end.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder for procref's hints: `runtime_dir` of all services of this test.
+    #[must_use]
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.folder.join("run")
+    }
+
+    /// A program that carries the sandbox's mark, and so do all its children.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env(MARK, &self.mark);
+        command
+    }
+
+    /// The sandbox's mark, for `MARK` in the environment.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// The guardians of this test's services that live.
+    #[must_use]
+    pub fn guardians(&self) -> Vec<u32> {
+        self.processes().into_iter().filter(|process| process.guardian).map(|process| process.pid).collect()
+    }
+
+    /// All processes of this test that live: guardians and whatever was started by [`Sandbox::command`].
+    #[must_use]
+    pub fn processes(&self) -> Vec<Found> {
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter_map(|pid| self.find(pid)).collect()
+    }
+
+    fn find(&self, pid: u32) -> Option<Found> {
+        if pid == std::process::id() {
+            return None;
+        }
+        let number = Pid::from_raw(pid.try_into().ok()?)?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty()).ok()?;
+        // While the pidfd is not readable, what /proc says is about the process that it holds.
+        let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let title = String::from_utf8_lossy(&title).replace('\0', " ");
+        let guardian = title.starts_with(&format!("procref-guardian: {}-", self.mark));
+        let variable = format!("{MARK}={}", self.mark);
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let marked = environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes());
+        ((guardian || marked) && !has_ended(&pidfd)).then_some(Found { pid, pidfd, guardian, title })
+    }
+
+    /// The semaphore sets of this test's services, by the names in them.
+    #[must_use]
+    pub fn sets(&self) -> Vec<(i32, String)> {
+        let sets = all_sets().into_iter().filter_map(|id| Some((id, String::from_utf8(snapshot(id)?.name()).ok()?)));
+        sets.filter(|(_, name)| name.starts_with(&format!("{}-", self.mark))).collect()
+    }
+
+    /// Waits until nothing of this test is left: no process, no set, no file but logs.
+    ///
+    /// # Panics
+    ///
+    /// Something stays.
+    pub fn assert_nothing_left(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        // A process that ends may leave another one that has to end: look again until there is none.
+        loop {
+            let processes = self.processes();
+            let Some(first) = processes.first() else { break };
+            if !wait_for_end(&first.pidfd, deadline) {
+                let list: Vec<_> = processes.iter().map(|found| (found.pid, &found.title)).collect();
+                panic!("processes are left: {list:?}; sets: {:?}", self.sets());
+            }
+        }
+        let sets = self.sets();
+        assert!(sets.is_empty(), "semaphore sets are left: {sets:?}");
+        let files: Vec<_> = files(&self.runtime_dir());
+        assert!(files.is_empty(), "files are left: {files:?}");
+    }
+
+    /// Ends whatever is left by force, for a test that has failed already.
+    fn clean_up(&self) {
+        for found in self.processes() {
+            let _ = rustix::process::pidfd_send_signal(&found.pidfd, rustix::process::Signal::KILL);
+        }
+        for (id, _) in self.sets() {
+            remove_set(id);
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.clean_up();
+        } else {
+            let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.assert_nothing_left()));
+            if let Err(panic) = left {
+                self.clean_up();
+                let _ = fs::remove_dir_all(&self.folder);
+                std::panic::resume_unwind(panic);
+            }
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A process of a test.
+#[derive(Debug)]
+pub struct Found {
+    /// Its number.
+    pub pid: u32,
+    /// What holds it.
+    pub pidfd: OwnedFd,
+    /// Whether it is a guardian.
+    pub guardian: bool,
+    /// Its command line.
+    pub title: String,
+}
+
+/// Whether a process has ended, reaped or not.
+#[must_use]
+pub fn has_ended(pidfd: &OwnedFd) -> bool {
+    wait_for_end(pidfd, Instant::now())
+}
+
+/// Waits until a process has ended; says whether it has.
+#[must_use]
+pub fn wait_for_end(pidfd: &OwnedFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&time)) {
+            Ok(ready) => return ready > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Holds a process, to wait for its end.
+///
+/// # Panics
+///
+/// There is no such process.
+#[must_use]
+pub fn hold(pid: u32) -> OwnedFd {
+    let number = Pid::from_raw(pid.try_into().expect("a process number")).expect("a process number");
+    pidfd_open(number, PidfdFlags::empty()).expect("the process lives")
+}
+
+fn since_epoch() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_micros())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_none_or(|extension| extension != "log")).collect()
+}
+
+/// The identifiers of all sets that have the size of ours.
+fn all_sets() -> Vec<i32> {
+    let list = fs::read_to_string("/proc/sysvipc/sem").unwrap_or_default();
+    let rows = list.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| row.get(3).is_some_and(|size| size.parse() == Ok(SEMAPHORES)));
+    ours.filter_map(|row| row.get(1)?.parse().ok()).collect()
+}
+
+#[expect(unsafe_code, reason = "there is no safe wrapper for semctl")]
+fn snapshot(id: i32) -> Option<Snapshot> {
+    let mut values = [0_u16; SEMAPHORES];
+    // SAFETY: the set has this many semaphores, as /proc/sysvipc/sem says.
+    let result = unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) };
+    (result == 0).then(|| Snapshot::new(values))
+}
+
+/// Removes a semaphore set, as `ipcrm` does.
+#[expect(unsafe_code, reason = "there is no safe wrapper for semctl")]
+pub fn remove_set(id: i32) {
+    // SAFETY: IPC_RMID takes no argument.
+    unsafe { libc::semctl(id, 0, libc::IPC_RMID) };
+}

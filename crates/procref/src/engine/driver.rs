@@ -1,0 +1,795 @@
+//! Performs what the state machines of [`crate::protocol`] decide.
+
+use super::hooks::Hooks;
+use super::{Member, Spec, Watched};
+use crate::error::{Error, ErrorKind, Result};
+use crate::info::ServiceInfo;
+use crate::process::Known;
+use crate::protocol::acquire::{self, Acquire};
+use crate::protocol::release::{self, Release};
+use crate::protocol::set::{
+    ANNOUNCE, Instance, JOIN, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK_UNGUARDED, MARK_DOWN, Record,
+    Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
+};
+use crate::sys::{self, Process, Set, SetError, Witness, guardian, hints};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Getting a reference, under way. It can begin on one thread, as far as nothing blocks, and go on on another one.
+#[derive(Debug)]
+pub(super) struct Acquiring {
+    machine: Acquire,
+    action: acquire::Action,
+    spec: Arc<Spec>,
+    set: Option<Set>,
+    /// The set as it was last read.
+    snapshot: Option<Snapshot>,
+    /// The instance that was found well, or published.
+    found: Option<Found>,
+    /// What was started but is not published yet.
+    started: Option<ServiceInfo>,
+    witness: Option<Witness>,
+    error: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Found {
+    info: ServiceInfo,
+    process: Option<Process>,
+}
+
+/// How far it came.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// The reference is there.
+    Holds(Member),
+    /// The process holds what it held before, and what failed is this.
+    Failed(Error),
+    /// Nobody wanted it any more.
+    Cancelled,
+    /// The next step may block.
+    WouldBlock,
+}
+
+impl Acquiring {
+    /// For a process that holds nothing, or that holds `held` and found it unhealthy.
+    pub(super) fn new(spec: &Arc<Spec>, recovers: bool, held: Option<&Member>) -> Self {
+        let (machine, action) = Acquire::new(held.is_some(), recovers);
+        Self {
+            machine,
+            action,
+            spec: Arc::clone(spec),
+            set: held.map(|member| member.set),
+            snapshot: None,
+            found: None,
+            started: None,
+            witness: held.and_then(|member| member.witness.as_ref()).and_then(|witness| witness.try_clone().ok()),
+            error: None,
+        }
+    }
+
+    /// Goes on as far as nothing blocks and nothing of the program's is called.
+    pub(super) fn advance(&mut self) -> Progress {
+        self.go(None, &mut || false)
+    }
+
+    /// Goes on to the end.
+    pub(super) fn finish(&mut self, hooks: &dyn Hooks, unwanted: &mut dyn FnMut() -> bool) -> Progress {
+        self.go(Some(hooks), unwanted)
+    }
+
+    fn go(&mut self, hooks: Option<&dyn Hooks>, unwanted: &mut dyn FnMut() -> bool) -> Progress {
+        use acquire::Action as A;
+        loop {
+            let event = match (self.action, hooks) {
+                (A::Return(outcome), _) => return self.outcome(outcome),
+                (A::Look, _) => self.look(),
+                (A::Join, _) => self.apply(&JOIN, "join"),
+                (A::Check, hooks) => self.check(hooks),
+                (_, None) => return Progress::WouldBlock,
+                (A::Announce, _) => self.apply(&ANNOUNCE, "announce itself"),
+                (A::Lock, _) => self.lock(unwanted),
+                (A::AskWitness, _) => self.ask_witness(),
+                (A::Found, _) => self.found_set(),
+                (A::MarkDown, _) => self.mark_down(),
+                (A::Finish, Some(hooks)) => self.finish_predecessor(hooks),
+                (A::EnsureGuardian, _) => self.ensure_guardian(),
+                (A::Start, Some(hooks)) => self.start(hooks),
+                (A::Recover, Some(hooks)) => self.recover(hooks),
+                (A::Publish, _) => self.publish(),
+                (A::Discard, Some(hooks)) => self.discard(hooks),
+                (A::Unlock, _) => self.apply(&UNLOCK, "end the transition"),
+                (A::Fail { leave }, _) => self.fail(leave),
+                (A::Withdraw { locked }, _) => self.withdraw(locked),
+                (A::Abandon, _) => self.abandon(),
+            };
+            tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
+            self.action = self.machine.next(event);
+        }
+    }
+
+    fn outcome(&mut self, outcome: acquire::Outcome) -> Progress {
+        use acquire::Outcome as O;
+        let name = &self.spec.name;
+        let error = self.error.take();
+        match outcome {
+            O::Joined | O::Started | O::Recovered => match (self.set, self.found.take()) {
+                (Some(set), Some(found)) => {
+                    tracing::debug!(service = %name, pid = found.info.pid(), outcome = ?outcome, "holds");
+                    let generation = self.snapshot.map_or(0, |snapshot| snapshot.record().generation);
+                    let guardian = hold_guardian(set, self.snapshot);
+                    let mut witness = self.witness.take();
+                    if let (None, Some((pid, process))) = (&witness, &guardian) {
+                        match Witness::of_guardian(*pid, process) {
+                            Ok(opened) => witness = Some(opened),
+                            Err(error) => tracing::debug!(service = %name, %error, "no second witness"),
+                        }
+                    }
+                    let guardian = Mutex::new(Watched::NotYet(guardian.map(|(_, process)| process)));
+                    let Found { info, process } = found;
+                    let known = process.as_ref().zip(info.pid()).map(|(process, pid)| Known::new(pid, process.start()));
+                    Progress::Holds(Member { set, generation, info, process, known, witness, guardian })
+                }
+                _ => Progress::Failed(Error::new(ErrorKind::System, "joined, but found nothing").service(name)),
+            },
+            O::Failed => Progress::Failed(
+                error.unwrap_or_else(|| Error::new(ErrorKind::System, "failed without a cause").service(name)),
+            ),
+            O::FailedElsewhere => Progress::Failed(self.failed_elsewhere()),
+            O::SetRemoved => Progress::Failed(error.unwrap_or_else(|| Error::set_removed(name, "acquire"))),
+            O::Cancelled => Progress::Cancelled,
+        }
+    }
+
+    fn failed_elsewhere(&self) -> Error {
+        let failures = self.snapshot.map_or(0, |snapshot| snapshot.view().failures);
+        let cause = self.set.and_then(|set| self.spec.hints.read_failure(set.id(), failures));
+        let cause = cause.unwrap_or_else(|| "its cause was not left where it could be read".into());
+        let what = "the start that was waited for failed in another process";
+        Error::new(ErrorKind::StartFailed, what).service(&self.spec.name).source(Error::from(cause))
+    }
+
+    /// The set; every action but `Look` comes after it was opened.
+    fn set(&self) -> Set {
+        self.set.unwrap_or(Set::from_id(-1))
+    }
+
+    fn read(&mut self) -> Result<Snapshot, SetError> {
+        let snapshot = self.set().snapshot()?;
+        self.snapshot = Some(snapshot);
+        Ok(snapshot)
+    }
+
+    fn error(&mut self, operation: &str, error: SetError) -> acquire::Event {
+        match error {
+            SetError::Gone => acquire::Event::Gone,
+            SetError::Refused => acquire::Event::Refused,
+            error => {
+                self.error = Some(Error::set(&self.spec.name, operation, error));
+                acquire::Event::Failed
+            }
+        }
+    }
+
+    fn failed(&mut self, error: Error) -> acquire::Event {
+        self.error = Some(error.service(&self.spec.name));
+        acquire::Event::Failed
+    }
+
+    fn apply(&mut self, ops: &[crate::protocol::set::Op], operation: &str) -> acquire::Event {
+        match self.set().apply(ops) {
+            Ok(()) => acquire::Event::Done,
+            Err(error) => self.error(operation, error),
+        }
+    }
+
+    fn look(&mut self) -> acquire::Event {
+        // Who holds the service looks at the set that counts it, not at whatever has its key now.
+        if let (Some(set), true) = (self.set, self.machine.held()) {
+            return match set.snapshot() {
+                Ok(snapshot) => self.seen(snapshot),
+                Err(error) => self.error("look at the semaphore set", error),
+            };
+        }
+        match Set::create(&self.spec.name) {
+            Ok((set, snapshot)) => {
+                self.set = Some(set);
+                self.seen(snapshot)
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn seen(&mut self, snapshot: Snapshot) -> acquire::Event {
+        self.snapshot = Some(snapshot);
+        acquire::Event::Seen(snapshot.view())
+    }
+
+    fn lock(&mut self, unwanted: &mut dyn FnMut() -> bool) -> acquire::Event {
+        match self.set().apply_while_wanted(&TAKE_LOCK, unwanted) {
+            Ok(true) => match self.read() {
+                Ok(snapshot) => acquire::Event::Seen(snapshot.view()),
+                Err(error) => self.error("read the semaphore set", error),
+            },
+            Ok(false) => acquire::Event::Cancelled,
+            Err(error) => self.error("wait for the end of a transition", error),
+        }
+    }
+
+    /// Is the recorded instance alive, and, where callbacks may be called, healthy?
+    fn check(&mut self, hooks: Option<&dyn Hooks>) -> acquire::Event {
+        let snapshot = match self.read() {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.error("read the semaphore set", error),
+        };
+        let record = snapshot.record();
+        let process = match record.instance {
+            Instance::Process { pid, start } => match Process::open_recorded(pid, start) {
+                Ok(Some(process)) if !process.has_ended() => Some(process),
+                Ok(_) => return self.unhealthy("its process has ended"),
+                // Not knowing is no reason to start a second one.
+                Err(error) => {
+                    tracing::warn!(service = %self.spec.name, pid, %error, "cannot look at the service's process");
+                    None
+                }
+            },
+            Instance::Other => None,
+            Instance::None => return self.unhealthy("nothing is recorded"),
+        };
+        if !snapshot.view().up {
+            return self.unhealthy("it is being finished");
+        }
+        let info = self.recorded_info(&record);
+        if let Some(hooks) = hooks
+            && hooks.checks_health()
+            && !hooks.is_healthy(info.clone())
+        {
+            return self.unhealthy("its health check says so");
+        }
+        self.found = Some(Found { info, process });
+        acquire::Event::Healthy
+    }
+
+    fn unhealthy(&self, why: &str) -> acquire::Event {
+        tracing::info!(service = %self.spec.name, why, "unhealthy");
+        acquire::Event::Unhealthy
+    }
+
+    fn recorded_info(&self, record: &Record) -> ServiceInfo {
+        recorded_info(&self.spec, self.set(), record)
+    }
+
+    fn ask_witness(&mut self) -> acquire::Event {
+        let Some((pid, _)) = self.spec.hints.live_process() else { return acquire::Event::Unhealthy };
+        let error = Error::new(
+            ErrorKind::SetRemoved,
+            format!("the semaphore set that counted its clients has been removed, and its process {pid} still runs"),
+        )
+        .help(format!(
+            "no second one is started beside it; it stops when the last of its present clients has gone, or stop it by `kill {pid}` if it has none"
+        ));
+        self.error = Some(error.service(&self.spec.name));
+        acquire::Event::Healthy
+    }
+
+    fn found_set(&mut self) -> acquire::Event {
+        match sys::undo_works(self.set()) {
+            Ok(true) => {}
+            Ok(false) => {
+                let what = "this kernel or sandbox accepts semaphore operations with undo, but does not undo them when a process dies";
+                let help = "a count kept here would only ever grow; run outside of the sandbox";
+                return self.failed(Error::new(ErrorKind::Unsupported, what).help(help));
+            }
+            Err(error) => return self.failed(error),
+        }
+        let Some(snapshot) = self.snapshot else { return acquire::Event::Gone };
+        let naming = snapshot.naming(self.spec.name.as_str().as_bytes(), sys::namespace_fingerprint());
+        match self.set().apply(&naming) {
+            Ok(()) => match self.read() {
+                Ok(_) => acquire::Event::Done,
+                Err(error) => self.error("read the semaphore set", error),
+            },
+            Err(SetError::Gone) => acquire::Event::Gone,
+            Err(error) => self.failed(Error::set(&self.spec.name, "name the semaphore set", error)),
+        }
+    }
+
+    fn mark_down(&mut self) -> acquire::Event {
+        match self.set().apply(&MARK_DOWN) {
+            // It is down already.
+            Ok(()) | Err(SetError::Refused) => acquire::Event::Done,
+            Err(error) => self.error("mark the service as down", error),
+        }
+    }
+
+    /// The predecessor rule: what is recorded but not up has to be finished before anything else happens.
+    fn finish_predecessor(&mut self, hooks: &dyn Hooks) -> acquire::Event {
+        let result = finish_recorded(&self.spec, self.set(), || match self.snapshot {
+            Some(snapshot) if hooks.stops() => hooks.stop(recorded_info(&self.spec, self.set(), &snapshot.record())),
+            _ => Ok(()),
+        });
+        match result {
+            Ok(()) => match self.read() {
+                Ok(_) => acquire::Event::Done,
+                Err(error) => self.error("read the semaphore set", error),
+            },
+            Err(Trouble::Set(error)) => self.error("forget what has been stopped", error),
+            Err(Trouble::Other(error)) => self.failed(error),
+        }
+    }
+
+    fn ensure_guardian(&mut self) -> acquire::Event {
+        let snapshot = match self.read() {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.error("read the semaphore set", error),
+        };
+        if snapshot.guardian_pid().is_some() {
+            return acquire::Event::Done;
+        }
+        let view = snapshot.view();
+        // Whoever held it before held another pipe, unless it is the one that we have.
+        let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+        match make_guardian(&self.spec, self.set(), self.witness.as_ref(), complete) {
+            Ok(None) => acquire::Event::Done,
+            Ok(witness) => {
+                self.witness = witness;
+                acquire::Event::Done
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn start(&mut self, hooks: &dyn Hooks) -> acquire::Event {
+        tracing::debug!(service = %self.spec.name, "starts");
+        let began = Instant::now();
+        let limit = self.spec.settings.start_timeout;
+        match hooks.start() {
+            // A callback that cannot be interrupted is judged when it returns.
+            Ok(info) if began.elapsed() > limit => {
+                self.started = Some(info);
+                self.discard(hooks);
+                self.failed(super::callback_timed_out("on_first_acquire", limit))
+            }
+            Ok(info) => {
+                self.started = Some(info);
+                acquire::Event::Done
+            }
+            Err(error) => self.failed(callback_failed(ErrorKind::StartFailed, "on_first_acquire", error)),
+        }
+    }
+
+    fn recover(&mut self, hooks: &dyn Hooks) -> acquire::Event {
+        let record = match self.read() {
+            Ok(snapshot) => snapshot.record(),
+            Err(error) => return self.error("read the semaphore set", error),
+        };
+        tracing::info!(service = %self.spec.name, "recovers");
+        let _known = known(&record);
+        let info = match hooks.recover(self.recorded_info(&record)) {
+            Ok(info) => info,
+            Err(error) => return self.failed(callback_failed(ErrorKind::RecoverFailed, "on_recover", error)),
+        };
+        let replaced = match record.instance {
+            Instance::Process { pid, start } if info.pid() != Some(pid) => stop_process(&self.spec, pid, start, false),
+            _ => Ok(()),
+        };
+        self.started = Some(info);
+        match replaced {
+            Ok(()) => acquire::Event::Done,
+            Err(error) => {
+                self.failed(error);
+                acquire::Event::Refused
+            }
+        }
+    }
+
+    fn publish(&mut self) -> acquire::Event {
+        match self.try_publish() {
+            Ok(event) => event,
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn try_publish(&mut self) -> Result<acquire::Event> {
+        let Some(info) = self.started.clone() else { return Err("nothing was started".into()) };
+        let wrong = |what: String| Err(Error::new(ErrorKind::StartFailed, what));
+        let process = match info.pid() {
+            Some(pid) => match Process::open(pid)? {
+                Some(process) if !process.has_ended() => Some((pid, process)),
+                _ => return wrong(format!("the process {pid}, which the callback says was started, is not running")),
+            },
+            None if !self.spec.settings.linger.is_zero() => {
+                return wrong("a service without a pid cannot linger: nobody could stop it later".into());
+            }
+            None => None,
+        };
+        let size: usize = info.metadata().iter().map(|(key, value)| key.len() + value.len()).sum();
+        if size > hints::MOST_DETAILS {
+            return wrong(format!("its metadata has {size} bytes, and may have {}", hints::MOST_DETAILS));
+        }
+        let details = hints::encode(info.metadata());
+        let (set, snapshot) = (self.set(), self.read());
+        let snapshot = match snapshot {
+            Ok(snapshot) => snapshot,
+            Err(SetError::Gone) => return Ok(acquire::Event::Gone),
+            Err(error) => return Err(Error::set(&self.spec.name, "read the semaphore set", error)),
+        };
+        let record = Record {
+            instance: match &process {
+                Some((pid, process)) => Instance::Process { pid: *pid, start: process.start() },
+                None => Instance::Other,
+            },
+            port: info.port(),
+            generation: snapshot.next_generation(),
+            details: hints::checksum(&details),
+        };
+        if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
+            if !details.is_empty() {
+                let what = format!("cannot write its metadata into {}", self.spec.hints.location().0.display());
+                return Err(Error::new(ErrorKind::StartFailed, what).source(error));
+            }
+            tracing::warn!(service = %self.spec.name, %error, "cannot write down which process it is");
+        }
+        match set.apply(&snapshot.publishing(&record)) {
+            Ok(()) => {
+                self.snapshot = self.set().snapshot().ok();
+                self.started = None;
+                self.found = Some(Found { info, process: process.map(|(_, process)| process) });
+                Ok(acquire::Event::Done)
+            }
+            Err(SetError::Gone) => Ok(acquire::Event::Gone),
+            // Only a guardian's death changes anything while the lock is held.
+            Err(SetError::Refused) if set.snapshot().is_ok_and(|now| now.guardian_pid().is_none()) => {
+                Ok(acquire::Event::Refused)
+            }
+            Err(error) => Err(Error::set(&self.spec.name, "publish the started service", error)),
+        }
+    }
+
+    /// Nobody knows what was started here, so it must not stay.
+    fn discard(&mut self, hooks: &dyn Hooks) -> acquire::Event {
+        if let Some(info) = self.started.take() {
+            let process = info.pid().and_then(|pid| Process::open(pid).ok().flatten());
+            let mut polite = false;
+            if hooks.stops() {
+                match hooks.stop(info) {
+                    Ok(()) => polite = true,
+                    Err(error) => {
+                        tracing::error!(service = %self.spec.name, %error, "on_last_release failed for a service that could not be published");
+                    }
+                }
+            }
+            if let Some(process) = process
+                && !sys::stop(&process, &self.spec.ladder, polite).unwrap_or(false)
+            {
+                tracing::error!(service = %self.spec.name, "cannot stop a service that could not be published");
+            }
+        }
+        self.spec.hints.remove_about(self.set().id());
+        acquire::Event::Done
+    }
+
+    fn fail(&mut self, leave: bool) -> acquire::Event {
+        let Ok(snapshot) = self.read() else { return acquire::Event::Done };
+        if leave && self.remove_if_alone(&snapshot) {
+            return acquire::Event::Done;
+        }
+        let failing = snapshot.failing(leave);
+        let cause = self.error.as_ref().map_or_else(String::new, ToString::to_string);
+        let failures = snapshot.next_failures();
+        if let Err(error) = self.spec.hints.write_failure(self.set().id(), failures, &cause) {
+            tracing::warn!(service = %self.spec.name, %error, "cannot tell other processes why the start failed");
+        }
+        if let Err(error) = self.set().apply(&failing) {
+            tracing::warn!(service = %self.spec.name, ?error, "cannot tell other processes that the start failed");
+        }
+        acquire::Event::Done
+    }
+
+    /// With the lock, nobody else counted and nothing recorded, the set has no use any more.
+    fn remove_if_alone(&self, snapshot: &Snapshot) -> bool {
+        let view = snapshot.view();
+        let alone = view.clients <= 1 && !view.instance && !view.up;
+        if alone {
+            self.spec.hints.remove();
+            let _ = self.set().remove();
+        }
+        alone
+    }
+
+    fn withdraw(&mut self, locked: bool) -> acquire::Event {
+        let set = self.set();
+        // Without the lock others decide what becomes of the set, unless there is nobody.
+        let locked = locked || set.apply_within(&TAKE_LOCK, Some(Duration::ZERO)).is_ok();
+        if locked {
+            match set.snapshot() {
+                Ok(snapshot) if self.remove_if_alone(&snapshot) => {}
+                _ => {
+                    let _ = set.apply(&WITHDRAW_AND_UNLOCK);
+                }
+            }
+        } else {
+            let _ = set.apply(&WITHDRAW);
+        }
+        acquire::Event::Done
+    }
+
+    fn abandon(&mut self) -> acquire::Event {
+        let _ = self.set().remove();
+        acquire::Event::Done
+    }
+}
+
+impl Drop for Acquiring {
+    fn drop(&mut self) {
+        // No thread could be started for the rest of it, or a callback's panic came through.
+        if self.machine.is_under_way() {
+            match self.machine.gives_back() {
+                acquire::Action::Withdraw { locked } => drop(self.withdraw(locked)),
+                acquire::Action::Unlock => drop(self.set().apply(&UNLOCK)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Giving a reference back, under way.
+#[derive(Debug)]
+pub(super) struct Releasing {
+    machine: Release,
+    action: release::Action,
+    spec: Arc<Spec>,
+    set: Set,
+    info: Option<(ServiceInfo, Option<Known>)>,
+    /// `on_last_release` says that it has made the service stop.
+    asked: bool,
+    witness: Option<Witness>,
+    error: Option<Error>,
+}
+
+impl Releasing {
+    pub(super) fn new(spec: &Arc<Spec>, member: &Member) -> Self {
+        let (machine, action) = Release::new(!spec.settings.linger.is_zero());
+        let witness = member.witness.as_ref().and_then(|witness| witness.try_clone().ok());
+        Self {
+            machine,
+            action,
+            spec: Arc::clone(spec),
+            set: member.set,
+            info: None,
+            asked: false,
+            witness,
+            error: None,
+        }
+    }
+
+    /// Goes on as far as nothing blocks; `None` if the next step may.
+    pub(super) fn advance(&mut self) -> Option<Result<()>> {
+        self.go(None)
+    }
+
+    /// Goes on to the end.
+    pub(super) fn finish(&mut self, hooks: &dyn Hooks) -> Result<()> {
+        self.go(Some(hooks)).unwrap_or(Ok(()))
+    }
+
+    fn go(&mut self, hooks: Option<&dyn Hooks>) -> Option<Result<()>> {
+        use release::Action as A;
+        loop {
+            let event = match (self.action, hooks) {
+                (A::Return(outcome), _) => return Some(self.outcome(outcome)),
+                (A::LeaveNotLast, _) => self.event(self.set.apply(&LEAVE_NOT_LAST)),
+                (A::LeaveToGuardian, _) => self.event(self.set.apply(&LEAVE_TO_GUARDIAN)),
+                (_, None) => return None,
+                (A::ReplaceGuardian, _) => {
+                    match replace_guardian(&self.spec, self.set, self.witness.as_ref(), || false) {
+                        Ok(_) => release::Event::Done,
+                        Err(Trouble::Set(SetError::Gone)) => release::Event::Gone,
+                        Err(Trouble::Set(_)) => release::Event::Failed,
+                        Err(Trouble::Other(error)) => {
+                            tracing::warn!(service = %self.spec.name, %error, "no guardian can linger, stops at once");
+                            release::Event::Failed
+                        }
+                    }
+                }
+                (A::LeaveLast, _) => self.event(self.set.apply_while_wanted(&LEAVE_LAST, || false).map(|_| ())),
+                (A::MarkDown, _) => self.mark_down(),
+                (A::Stop, Some(hooks)) => self.stop(hooks),
+                (A::Finish, _) => self.finish_instance(),
+                (A::Remove, _) => self.remove(),
+                (A::Unlock, _) => self.event(self.set.apply(&UNLOCK)),
+            };
+            tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "release");
+            self.action = self.machine.next(event);
+        }
+    }
+
+    fn outcome(&mut self, outcome: release::Outcome) -> Result<()> {
+        use release::Outcome as O;
+        match outcome {
+            O::SetRemoved => Err(Error::set_removed(&self.spec.name, "release")),
+            outcome => {
+                tracing::debug!(service = %self.spec.name, ?outcome, "released");
+                self.error.take().map_or(Ok(()), Err)
+            }
+        }
+    }
+
+    fn event(&mut self, result: Result<(), SetError>) -> release::Event {
+        match result {
+            Ok(()) => release::Event::Done,
+            Err(SetError::Refused) => release::Event::Refused,
+            Err(SetError::Gone) => release::Event::Gone,
+            Err(error) => {
+                // The kernel refuses to take the reference back: the process's end will.
+                self.error = Some(Error::set(&self.spec.name, "leave", error));
+                release::Event::Gone
+            }
+        }
+    }
+
+    fn mark_down(&mut self) -> release::Event {
+        let snapshot = match self.set.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.event(Err(error)),
+        };
+        let record = snapshot.record();
+        if record.instance == Instance::None {
+            return release::Event::Refused;
+        }
+        self.info = Some((recorded_info(&self.spec, self.set, &record), known(&record)));
+        match self.set.apply(&MARK_DOWN) {
+            // A recovery has failed, so it was down already.
+            Ok(()) | Err(SetError::Refused) => release::Event::Done,
+            error => self.event(error),
+        }
+    }
+
+    fn stop(&mut self, hooks: &dyn Hooks) -> release::Event {
+        if let Some((info, _known)) = self.info.take().filter(|_| hooks.stops()) {
+            tracing::debug!(service = %self.spec.name, pid = info.pid(), "last release");
+            match hooks.stop(info) {
+                Ok(()) => self.asked = true,
+                Err(error) => {
+                    let error = callback_failed(ErrorKind::StopFailed, "on_last_release", error);
+                    self.error = Some(error.service(&self.spec.name));
+                }
+            }
+        }
+        release::Event::Done
+    }
+
+    /// A callback that only sends SIGTERM is enough: here its effect is awaited, and seen to.
+    fn finish_instance(&mut self) -> release::Event {
+        let asked = self.asked;
+        let result = finish_recorded_politely(&self.spec, self.set, asked, || Ok(()));
+        match result {
+            Ok(()) => release::Event::Done,
+            Err(Trouble::Set(error)) => self.event(Err(error)),
+            Err(Trouble::Other(error)) => {
+                self.error.get_or_insert(error.service(&self.spec.name));
+                release::Event::Failed
+            }
+        }
+    }
+
+    fn remove(&mut self) -> release::Event {
+        match self.set.clients() {
+            Ok(0) => {
+                self.spec.hints.remove();
+                self.event(self.set.remove())
+            }
+            Ok(_) => self.event(self.set.apply(&UNLOCK)),
+            Err(error) => self.event(Err(error)),
+        }
+    }
+}
+
+/// What stands in the way.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Set(SetError),
+    Other(Error),
+}
+
+pub(super) fn recorded_info(spec: &Spec, set: Set, record: &Record) -> ServiceInfo {
+    let metadata = match record.details {
+        0 => Some(Default::default()),
+        _ => spec.hints.read_details(set.id(), record).as_deref().and_then(hints::decode),
+    };
+    if metadata.is_none() {
+        tracing::warn!(service = %spec.name, "its metadata is lost: the file with it is missing or damaged");
+    }
+    let pid = match record.instance {
+        Instance::Process { pid, .. } => Some(pid),
+        _ => None,
+    };
+    ServiceInfo::recorded(pid, record.port, metadata)
+}
+
+/// While a callback deals with what is recorded, its number means no other process.
+fn known(record: &Record) -> Option<Known> {
+    match record.instance {
+        Instance::Process { pid, start } => Some(Known::new(pid, start)),
+        _ => None,
+    }
+}
+
+fn finish_recorded(spec: &Spec, set: Set, stop_other: impl FnOnce() -> Result<()>) -> Result<(), Trouble> {
+    finish_recorded_politely(spec, set, false, stop_other)
+}
+
+/// Makes sure that the recorded instance has gone, and forgets it. `stop_other` stops what is not a process.
+fn finish_recorded_politely(
+    spec: &Spec,
+    set: Set,
+    polite: bool,
+    stop_other: impl FnOnce() -> Result<()>,
+) -> Result<(), Trouble> {
+    let snapshot = set.snapshot().map_err(Trouble::Set)?;
+    match snapshot.record().instance {
+        Instance::None => return Ok(()),
+        Instance::Process { pid, start } => stop_process(spec, pid, start, polite).map_err(Trouble::Other)?,
+        Instance::Other => stop_other()
+            .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
+    }
+    set.apply(&snapshot.forgetting()).map_err(Trouble::Set)
+}
+
+fn stop_process(spec: &Spec, pid: u32, start: u64, polite: bool) -> Result<()> {
+    let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
+    let process = Process::open_recorded(pid, start)
+        .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
+    let Some(process) = process else { return Ok(()) };
+    match sys::stop(&process, &spec.ladder, polite) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(failed(format!("its process {pid} does not end, not even by SIGKILL"))
+            .help("no second one is started beside it; it may hang in the kernel (state D in `ps`)")),
+        Err(error) => Err(failed(format!("cannot signal its process {pid}")).source(error)),
+    }
+}
+
+fn callback_failed(kind: ErrorKind, callback: &str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::TimedOut => error,
+        _ => Error::new(kind, format!("{callback} failed")).source(error),
+    }
+}
+
+fn make_guardian(spec: &Spec, set: Set, witness: Option<&Witness>, complete: bool) -> Result<Option<Witness>> {
+    let plan = guardian::Plan::new(set, spec.settings.linger, &spec.ladder, &spec.hints, complete);
+    tracing::debug!(service = %spec.name, "makes a guardian");
+    guardian::make(spec.name.as_str(), &plan, witness).map_err(|error| {
+        Error::new(
+            ErrorKind::GuardianFailed,
+            "cannot make the guardian that stops the service when its last client is killed",
+        )
+        .service(&spec.name)
+        .source(error)
+    })
+}
+
+/// Makes a guardian if none watches. `Ok(false)`: somebody else did, or nobody wants it any more.
+pub(super) fn replace_guardian(
+    spec: &Spec,
+    set: Set,
+    witness: Option<&Witness>,
+    unwanted: impl FnMut() -> bool,
+) -> Result<bool, Trouble> {
+    match set.apply_while_wanted(&LOCK_UNGUARDED, unwanted) {
+        Ok(true) => {}
+        Ok(false) | Err(SetError::Refused) => return Ok(false),
+        Err(error) => return Err(Trouble::Set(error)),
+    }
+    let made = make_guardian(spec, set, witness, witness.is_some());
+    set.apply(&UNLOCK).map_err(Trouble::Set)?;
+    made.map(|_| true).map_err(Trouble::Other)
+}
+
+/// Holds the guardian that watches this set, if the one that was seen is still the one.
+pub(super) fn hold_guardian(set: Set, seen: Option<Snapshot>) -> Option<(u32, Process)> {
+    let pid = seen?.guardian_pid()?;
+    let process = Process::hold(pid).ok()??;
+    // It watches still, under that number: so the number was its own when the process was held.
+    (set.snapshot().ok()?.guardian_pid() == Some(pid)).then_some((pid, process))
+}

@@ -1,0 +1,23 @@
+//! What a service's callbacks look like to the engine: calls that block the thread they are made on.
+
+use crate::error::Result;
+use crate::info::ServiceInfo;
+use std::fmt;
+
+/// A service's callbacks with their time limits.
+pub(crate) trait Hooks: fmt::Debug + Send + Sync {
+    /// `on_first_acquire`.
+    fn start(&self) -> Result<ServiceInfo>;
+    /// Whether there is an `on_health_check`.
+    fn checks_health(&self) -> bool;
+    /// `on_health_check`; what takes too long or panics is unhealthy.
+    fn is_healthy(&self, info: ServiceInfo) -> bool;
+    /// Whether there is an `on_recover`.
+    fn recovers(&self) -> bool;
+    /// `on_recover`.
+    fn recover(&self, old: ServiceInfo) -> Result<ServiceInfo>;
+    /// Whether there is an `on_last_release`.
+    fn stops(&self) -> bool;
+    /// `on_last_release`.
+    fn stop(&self, info: ServiceInfo) -> Result<()>;
+}

@@ -1,0 +1,550 @@
+//! One process's side of a service: its handles, which share one reference, and the threads that block for them.
+//!
+//! Processes, not handles, count in the kernel. All handles of a process share one reference; acquiring again is a
+//! matter of user space. Whatever may block (waiting for a lock, starting, stopping) happens on a thread of its own,
+//! for threads and tasks alike; the only steps made by the caller itself are those that never sleep.
+
+mod driver;
+pub(crate) mod hooks;
+pub(crate) mod status;
+mod ticket;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::info::ServiceInfo;
+use crate::name::ServiceName;
+use crate::options::{Settings, StopStep};
+use crate::process::Known;
+use crate::sys::hints::{self, Hints};
+use crate::sys::{PerProcess, Process, Set, SetError, Witness, watch};
+use driver::{Acquiring, Progress, Releasing, Trouble};
+use hooks::Hooks;
+use std::any::Any;
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use ticket::Ticket;
+
+pub(crate) use ticket::Pending;
+
+/// What a program says of a service, callbacks apart.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: ServiceName,
+    pub(crate) settings: Settings,
+    pub(crate) ladder: Vec<StopStep>,
+    pub(crate) hints: Hints,
+}
+
+impl Spec {
+    pub(crate) fn new(name: &str, settings: Settings) -> Result<Arc<Self>> {
+        let name = ServiceName::new(name)?;
+        settings.check().map_err(|error| error.service(&name))?;
+        let folder = settings.folder.clone().unwrap_or_else(hints::default_folder);
+        let (ladder, hints) = (settings.ladder.raw(), Hints::new(&folder, &name));
+        Ok(Arc::new(Self { name, settings, ladder, hints }))
+    }
+}
+
+/// The reference of this process.
+#[derive(Debug)]
+pub(crate) struct Member {
+    set: Set,
+    generation: u32,
+    info: ServiceInfo,
+    process: Option<Process>,
+    #[expect(dead_code, reason = "as long as it exists, the service's number means no other process")]
+    known: Option<Known>,
+    witness: Option<Witness>,
+    guardian: Mutex<Watched>,
+}
+
+/// How far the guardian's death can be noticed.
+#[derive(Debug)]
+enum Watched {
+    /// It has not been asked for yet; the process, if it could be held.
+    NotYet(Option<Process>),
+    /// It will be noticed, for as long as this is kept.
+    Yes(#[expect(dead_code, reason = "dropped, it watches no longer")] watch::Watch),
+    /// It cannot be.
+    No,
+}
+
+impl Member {
+    fn is_alive(&self) -> bool {
+        self.process.as_ref().is_none_or(|process| !process.has_ended())
+    }
+}
+
+/// This process's side of one service.
+#[derive(Debug)]
+struct Entry {
+    name: ServiceName,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing is held.
+    Idle,
+    /// The reference is there, and that many handles share it.
+    Held { member: Arc<Member>, handles: usize },
+    /// A thread acquires, recovers or releases. Handles of a reference that is being recovered may come and go.
+    Busy { member: Option<Arc<Member>>, handles: usize, waiting: Vec<Ticket<Answer>> },
+}
+
+/// What somebody who waited is told.
+type Answer = Result<Answered>;
+
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// Here is a handle.
+    Holds(Lease),
+    /// The reference was being released; it can be acquired anew.
+    Again,
+}
+
+impl Entry {
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_wanted(&self) -> bool {
+        match &*self.lock() {
+            Phase::Busy { waiting, .. } => waiting.iter().any(Ticket::is_wanted),
+            Phase::Held { .. } | Phase::Idle => true,
+        }
+    }
+}
+
+/// The services of this process. A forked child has none of its parent's.
+fn entry(name: &ServiceName) -> Arc<Entry> {
+    static REGISTRY: PerProcess<Mutex<HashMap<ServiceName, Weak<Entry>>>> = PerProcess::new();
+    let Ok(registry) = REGISTRY.get_or_try_init(|| Ok::<_, std::convert::Infallible>(Mutex::default()));
+    let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entry) = registry.get(name).and_then(Weak::upgrade) {
+        return entry;
+    }
+    registry.retain(|_, entry| entry.strong_count() > 0);
+    let entry = Arc::new(Entry { name: name.clone(), phase: Mutex::new(Phase::Idle) });
+    registry.insert(name.clone(), Arc::downgrade(&entry));
+    entry
+}
+
+/// One handle's share of the process's reference.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    entry: Arc<Entry>,
+    member: Arc<Member>,
+    spec: Arc<Spec>,
+    /// The callbacks for a release that nobody awaits.
+    hooks: Arc<dyn Hooks>,
+    /// Who made it: a forked child's copy is nothing.
+    pid: u32,
+    released: bool,
+}
+
+/// What came of beginning to acquire.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// The reference is there. Whether the service is healthy is still to be asked, where there is a callback for it.
+    Holds(Lease),
+    /// A thread sees to it.
+    Waits(Pending<Answer>),
+}
+
+/// Begins to acquire: does what does not block, and has a thread do the rest. `hooks` are the callbacks for now,
+/// `later` those for a release that nobody awaits.
+pub(crate) fn begin(spec: &Arc<Spec>, hooks: Arc<dyn Hooks>, later: &Arc<dyn Hooks>) -> Result<Begun> {
+    let entry = entry(&spec.name);
+    let mut phase = entry.lock();
+    match &mut *phase {
+        Phase::Held { member, handles } => {
+            let member = Arc::clone(member);
+            *handles += 1;
+            drop(phase);
+            let lease = Lease::new(&entry, &member, spec, later);
+            if member.is_alive() { Ok(Begun::Holds(lease)) } else { lease.reject(hooks) }
+        }
+        Phase::Busy { waiting, .. } => {
+            let (ticket, pending) = ticket::ticket();
+            waiting.push(ticket);
+            Ok(Begun::Waits(pending))
+        }
+        Phase::Idle => {
+            let mut acquiring = Acquiring::new(spec, hooks.recovers(), None);
+            match acquiring.advance() {
+                Progress::Holds(member) => {
+                    let member = Arc::new(member);
+                    *phase = Phase::Held { member: Arc::clone(&member), handles: 1 };
+                    drop(phase);
+                    watch_guardian(&entry, spec, &member);
+                    Ok(Begun::Holds(Lease::new(&entry, &member, spec, later)))
+                }
+                Progress::Failed(error) => Err(error),
+                Progress::Cancelled | Progress::WouldBlock => {
+                    let (ticket, pending) = ticket::ticket();
+                    *phase = Phase::Busy { member: None, handles: 0, waiting: vec![ticket] };
+                    drop(phase);
+                    spawn_acquiring(&entry, acquiring, spec, hooks, later)?;
+                    Ok(Begun::Waits(pending))
+                }
+            }
+        }
+    }
+}
+
+/// Has a thread go on with `acquiring`. If there can be no thread, everybody who waits is told.
+fn spawn_acquiring(
+    entry: &Arc<Entry>,
+    acquiring: Acquiring,
+    spec: &Arc<Spec>,
+    hooks: Arc<dyn Hooks>,
+    later: &Arc<dyn Hooks>,
+) -> Result<()> {
+    // Dropped, whether the thread has run or not, or panicked: nobody waits for an answer that never comes.
+    let job = Job { entry: Arc::clone(entry), spec: Arc::clone(spec), later: Arc::clone(later), result: None };
+    spawn(spec, move || {
+        let mut acquiring = acquiring;
+        let result = match acquiring.finish(&*hooks, &mut || !job.entry.is_wanted()) {
+            Progress::Holds(member) => Ok(Some(Arc::new(member))),
+            Progress::Failed(error) => Err(error),
+            Progress::Cancelled | Progress::WouldBlock => Ok(None),
+        };
+        job.end(result);
+    })
+}
+
+fn spawn(spec: &Spec, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = std::thread::Builder::new().name("procref".into());
+    thread.spawn(run).map(drop).map_err(|error| {
+        Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").service(&spec.name).source(error)
+    })
+}
+
+/// A thread's work on an entry, which it ends when it is dropped.
+#[derive(Debug)]
+struct Job {
+    entry: Arc<Entry>,
+    spec: Arc<Spec>,
+    later: Arc<dyn Hooks>,
+    /// The new reference, or none because nobody wanted it.
+    result: Option<Result<Option<Arc<Member>>>>,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let result = self.result.take().unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::System, "the thread that acquired it could not be started, or panicked")
+                .service(&self.spec.name))
+        });
+        self.settle(result);
+    }
+}
+
+impl Job {
+    fn end(mut self, result: Result<Option<Arc<Member>>>) {
+        self.result = Some(result);
+    }
+
+    fn settle(&self, result: Result<Option<Arc<Member>>>) {
+        let mut phase = self.entry.lock();
+        let Phase::Busy { member: old, handles, waiting } = mem::replace(&mut *phase, Phase::Idle) else { return };
+        let waiting: Vec<_> = waiting.into_iter().filter(Ticket::is_wanted).collect();
+        let (member, answer) = match result {
+            Ok(Some(member)) => (Some(member), Ok(())),
+            // Somebody may have begun to wait after it had been given up.
+            Ok(None) => (old, Ok(())),
+            Err(error) => (old, Err(error)),
+        };
+        let Some(member) = member else {
+            drop(phase);
+            for ticket in waiting {
+                let _ = ticket.answer(answer.clone().map(|()| Answered::Again));
+            }
+            return;
+        };
+        match answer {
+            Ok(()) if handles + waiting.len() > 0 => {
+                let leases: Vec<_> =
+                    waiting.iter().map(|_| Lease::new(&self.entry, &member, &self.spec, &self.later)).collect();
+                *phase = Phase::Held { member: Arc::clone(&member), handles: handles + leases.len() };
+                drop(phase);
+                watch_guardian(&self.entry, &self.spec, &member);
+                for (ticket, lease) in waiting.into_iter().zip(leases) {
+                    // Who has stopped waiting in this instant gives the lease back by dropping it.
+                    drop(ticket.answer(Ok(Answered::Holds(lease))));
+                }
+            }
+            Err(error) if handles > 0 => {
+                *phase = Phase::Held { member, handles };
+                drop(phase);
+                for ticket in waiting {
+                    let _ = ticket.answer(Err(error.clone()));
+                }
+            }
+            answer => {
+                // Nobody wants what there is.
+                *phase = Phase::Busy { member: Some(Arc::clone(&member)), handles: 0, waiting: Vec::new() };
+                drop(phase);
+                for ticket in waiting {
+                    let _ = ticket.answer(answer.clone().map(|()| Answered::Again));
+                }
+                let mut releasing = Releasing::new(&self.spec, &member);
+                let result = releasing.finish(&*self.later);
+                settle_released(&self.entry);
+                if let Err(error) = result {
+                    tracing::error!(service = %self.spec.name, %error, "cannot release what nobody waited for");
+                }
+            }
+        }
+    }
+}
+
+/// The reference has been given back; who has come in the meantime begins anew.
+fn settle_released(entry: &Entry) {
+    let before = mem::replace(&mut *entry.lock(), Phase::Idle);
+    if let Phase::Busy { waiting, .. } = before {
+        for ticket in waiting {
+            let _ = ticket.answer(Ok(Answered::Again));
+        }
+    }
+}
+
+pub(crate) fn acquire_timed_out(spec: &Spec) -> Error {
+    let limit = spec.settings.acquire_timeout.unwrap_or_default();
+    let what = format!("could not be acquired within {limit:?}: another process starts, recovers or stops it");
+    Error::new(ErrorKind::TimedOut, what).service(&spec.name).help("`acquire_timeout` sets this limit")
+}
+
+pub(crate) fn callback_timed_out(callback: &str, limit: Duration) -> Error {
+    Error::new(ErrorKind::TimedOut, format!("{callback} took longer than {limit:?}"))
+}
+
+pub(crate) fn panicked(callback: &str, panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::from(format!("{callback} panicked: {}", text.unwrap_or("with something that is not a text")))
+}
+
+/// What came of beginning to release.
+#[derive(Debug)]
+pub(crate) enum BegunRelease {
+    /// It is over.
+    Over(Result<()>),
+    /// A thread sees to it.
+    Waits(Pending<Result<()>>),
+}
+
+impl Lease {
+    fn new(entry: &Arc<Entry>, member: &Arc<Member>, spec: &Arc<Spec>, hooks: &Arc<dyn Hooks>) -> Self {
+        Self {
+            entry: Arc::clone(entry),
+            member: Arc::clone(member),
+            spec: Arc::clone(spec),
+            hooks: Arc::clone(hooks),
+            pid: crate::sys::current_pid(),
+            released: false,
+        }
+    }
+
+    pub(crate) fn info(&self) -> &ServiceInfo {
+        &self.member.info
+    }
+
+    /// The callbacks for a release that nobody awaits.
+    pub(crate) fn hooks(&self) -> Arc<dyn Hooks> {
+        Arc::clone(&self.hooks)
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.member.generation
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.member.is_alive()
+    }
+
+    /// The service was found unhealthy: gives this handle up, and waits until somebody has recovered the service.
+    pub(crate) fn reject(mut self, hooks: Arc<dyn Hooks>) -> Result<Begun> {
+        self.released = true;
+        let entry = Arc::clone(&self.entry);
+        let mut phase = entry.lock();
+        let (ticket, pending) = ticket::ticket();
+        match &mut *phase {
+            Phase::Held { member, handles } if Arc::ptr_eq(member, &self.member) => {
+                let (member, handles) = (Arc::clone(member), *handles - 1);
+                let acquiring = Acquiring::new(&self.spec, hooks.recovers(), Some(&member));
+                *phase = Phase::Busy { member: Some(member), handles, waiting: vec![ticket] };
+                drop(phase);
+                spawn_acquiring(&entry, acquiring, &self.spec, hooks, &self.hooks)?;
+            }
+            // Another thread of this process has recovered it already.
+            Phase::Held { member, .. } => {
+                let member = Arc::clone(member);
+                drop(phase);
+                return Ok(Begun::Holds(Self::new(&entry, &member, &self.spec, &self.hooks)));
+            }
+            Phase::Busy { handles, waiting, .. } => {
+                *handles -= 1;
+                waiting.push(ticket);
+            }
+            Phase::Idle => return Err(Error::new(ErrorKind::System, "lost its reference").service(&self.spec.name)),
+        }
+        Ok(Begun::Waits(pending))
+    }
+
+    /// Begins to release: does what does not block, and has a thread do the rest.
+    pub(crate) fn release(mut self, hooks: Arc<dyn Hooks>) -> BegunRelease {
+        self.begin_release(hooks)
+    }
+
+    fn begin_release(&mut self, hooks: Arc<dyn Hooks>) -> BegunRelease {
+        if mem::replace(&mut self.released, true) || self.pid != crate::sys::current_pid() {
+            return BegunRelease::Over(Ok(()));
+        }
+        let mut phase = self.entry.lock();
+        let member = match &mut *phase {
+            // Whoever is at work while the entry is busy sees it when no handle is left.
+            Phase::Busy { handles, .. } => {
+                *handles -= 1;
+                return BegunRelease::Over(Ok(()));
+            }
+            Phase::Held { handles, .. } if *handles > 1 => {
+                *handles -= 1;
+                return BegunRelease::Over(Ok(()));
+            }
+            Phase::Held { member, .. } => Arc::clone(member),
+            Phase::Idle => return BegunRelease::Over(Ok(())),
+        };
+        *phase = Phase::Busy { member: Some(Arc::clone(&member)), handles: 0, waiting: Vec::new() };
+        drop(phase);
+        let mut releasing = Releasing::new(&self.spec, &member);
+        if let Some(result) = releasing.advance() {
+            settle_released(&self.entry);
+            return BegunRelease::Over(result);
+        }
+        let (ticket, pending) = ticket::ticket();
+        let job = Stop { entry: Arc::clone(&self.entry), ticket: Some(ticket), result: Ok(()) };
+        let spawned = spawn(&self.spec, move || {
+            let mut releasing = releasing;
+            let result = releasing.finish(&*hooks);
+            job.end(result);
+        });
+        match spawned {
+            Ok(()) => BegunRelease::Waits(pending),
+            // The process keeps its reference until it ends; then the guardian stops the service.
+            Err(error) => BegunRelease::Over(Err(error)),
+        }
+    }
+}
+
+/// A thread's work on a release, which it ends when it is dropped.
+#[derive(Debug)]
+struct Stop {
+    entry: Arc<Entry>,
+    ticket: Option<Ticket<Result<()>>>,
+    result: Result<()>,
+}
+
+impl Stop {
+    fn end(mut self, result: Result<()>) {
+        self.result = result;
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        settle_released(&self.entry);
+        let result = mem::replace(&mut self.result, Ok(()));
+        if let Some(Err(Err(error))) = self.ticket.take().map(|ticket| ticket.answer(result)) {
+            tracing::error!(service = %self.entry.name, %error, "cannot release");
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let hooks = Arc::clone(&self.hooks);
+        let result = match self.begin_release(hooks) {
+            BegunRelease::Over(result) => result,
+            BegunRelease::Waits(pending) => pending.wait(None).unwrap_or(Ok(())),
+        };
+        if let Err(error) = result {
+            tracing::error!(service = %self.spec.name, %error, "cannot release");
+        }
+    }
+}
+
+/// Lets go of a lease without waiting: for who may not block.
+pub(crate) fn let_go(lease: Lease) {
+    let hooks = Arc::clone(&lease.hooks);
+    match lease.release(hooks) {
+        BegunRelease::Over(Err(error)) => tracing::error!(%error, "cannot release"),
+        // The thread says by itself what goes wrong, when nobody waits for it.
+        BegunRelease::Over(Ok(())) | BegunRelease::Waits(_) => {}
+    }
+}
+
+/// The first client to notice the death of a guardian makes a new one.
+fn watch_guardian(entry: &Arc<Entry>, spec: &Arc<Spec>, member: &Arc<Member>) {
+    // Held until the watch is in its place: the death may be noticed at once.
+    let mut guardian = member.guardian.lock().unwrap_or_else(PoisonError::into_inner);
+    let Watched::NotYet(process) = mem::replace(&mut *guardian, Watched::No) else { return };
+    let died = {
+        let (entry, spec, member) = (Arc::downgrade(entry), Arc::clone(spec), Arc::downgrade(member));
+        move || {
+            let spec_of_thread = Arc::clone(&spec);
+            if let Err(error) = spawn(&spec, move || guardian_died(&entry, &spec_of_thread, &member)) {
+                tracing::error!(service = %spec.name, %error, "cannot replace the guardian");
+            }
+        }
+    };
+    match process {
+        Some(process) => match watch::on_death(Arc::new(process), died) {
+            Ok(watch) => *guardian = Watched::Yes(watch),
+            Err(error) => tracing::error!(service = %spec.name, %error, "cannot watch the guardian"),
+        },
+        // It died before it could be held.
+        None => died(),
+    }
+}
+
+fn guardian_died(entry: &Weak<Entry>, spec: &Arc<Spec>, member: &Weak<Member>) {
+    // As long as this process holds that reference.
+    let holds = || {
+        let (entry, member) = (entry.upgrade()?, member.upgrade()?);
+        let same = match &*entry.lock() {
+            Phase::Held { member: current, .. } | Phase::Busy { member: Some(current), .. } => {
+                Arc::ptr_eq(current, &member)
+            }
+            _ => false,
+        };
+        same.then_some((entry, member))
+    };
+    let Some((entry, member)) = holds() else { return };
+    tracing::info!(service = %spec.name, "the guardian has died");
+    match driver::replace_guardian(spec, member.set, member.witness.as_ref(), || holds().is_none()) {
+        Ok(_) => {}
+        // Who is counted no longer needs no guardian: the release will say so.
+        Err(Trouble::Set(SetError::Gone)) => return,
+        Err(Trouble::Set(error)) => {
+            tracing::error!(service = %spec.name, ?error, "cannot replace the guardian");
+            return;
+        }
+        Err(Trouble::Other(error)) => {
+            tracing::error!(service = %spec.name, %error, "cannot replace the guardian");
+            return;
+        }
+    }
+    if holds().is_none() {
+        return;
+    }
+    // Watch the one that is there now, whoever made it.
+    let process = driver::hold_guardian(member.set, member.set.snapshot().ok()).map(|(_, process)| process);
+    *member.guardian.lock().unwrap_or_else(PoisonError::into_inner) = Watched::NotYet(process);
+    watch_guardian(&entry, spec, &member);
+}

@@ -1,0 +1,127 @@
+//! What is known of a service, without taking part in it.
+
+use super::{Phase, Spec, entry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::info::ServiceInfo;
+use crate::protocol::set::{Instance, Snapshot};
+use crate::sys::{Process, Set, SetError};
+use std::fmt;
+
+/// What a service is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ServiceState {
+    /// Nothing runs, and nobody waits for it.
+    Stopped,
+    /// It is being started, recovered or stopped.
+    Changing,
+    /// It runs.
+    Up,
+    /// It runs, nobody holds it, and the guardian gives it its linger time.
+    Lingering,
+    /// It was up, and its process has ended; the next `acquire` recovers it.
+    Dead,
+    /// It was killed half-way through a start or a stop, or its guardian and all clients were killed in the same
+    /// instant; the next `acquire` adopts or finishes what is left.
+    Orphaned,
+}
+
+impl fmt::Display for ServiceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stopped => "stopped",
+            Self::Changing => "changing",
+            Self::Up => "up",
+            Self::Lingering => "lingering",
+            Self::Dead => "dead",
+            Self::Orphaned => "orphaned",
+        })
+    }
+}
+
+/// A service as it was at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// What it is doing.
+    pub state: ServiceState,
+    /// How many processes hold or await it, as the kernel counts.
+    pub clients: u32,
+    /// How many of them wait for the end of a start, recovery or stop.
+    pub waiting: u32,
+    /// The guardian's process.
+    pub guardian: Option<u32>,
+    /// What runs, or has to be finished.
+    pub info: Option<ServiceInfo>,
+    /// Which instance it is: counts up with every start and recovery for as long as the service is in use.
+    pub generation: u32,
+}
+
+impl Status {
+    const STOPPED: Self =
+        Self { state: ServiceState::Stopped, clients: 0, waiting: 0, guardian: None, info: None, generation: 0 };
+}
+
+/// The set that counts this process, or the one under the name.
+fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
+    let entry = entry(&spec.name);
+    let held = match &*entry.lock() {
+        Phase::Held { member, .. } | Phase::Busy { member: Some(member), .. } => Some(member.set),
+        _ => None,
+    };
+    if let Some(set) = held {
+        return match set.snapshot() {
+            Ok(snapshot) => Ok(Some((set, snapshot))),
+            Err(error) => Err(Error::set(&spec.name, "look at the semaphore set", error)),
+        };
+    }
+    if let Some(found) = Set::open(&spec.name)? {
+        return Ok(Some(found));
+    }
+    // No set, but a live service: "counted no longer" is not "count is 0".
+    match spec.hints.live_process() {
+        Some((pid, _)) => {
+            let what =
+                format!("its process {pid} runs, but the semaphore set that counted its clients has been removed");
+            Err(Error::new(ErrorKind::SetRemoved, what)
+                .service(&spec.name)
+                .help(format!("it stops when the last of its clients has gone; if it has none: `kill {pid}`")))
+        }
+        None => Ok(None),
+    }
+}
+
+pub(crate) fn count(spec: &Spec) -> Result<u32> {
+    Ok(find(spec)?.map_or(0, |(_, snapshot)| snapshot.view().clients.into()))
+}
+
+pub(crate) fn status(spec: &Spec) -> Result<Status> {
+    let Some((set, snapshot)) = find(spec)? else { return Ok(Status::STOPPED) };
+    let view = snapshot.view();
+    let waiting = match set.waiting() {
+        // The guardian sleeps until nobody is left, not for the lock.
+        Ok(waiting) => waiting.try_into().unwrap_or(u32::MAX),
+        Err(SetError::Gone) => return Ok(Status::STOPPED),
+        Err(error) => return Err(Error::set(&spec.name, "look at the semaphore set", error)),
+    };
+    let record = snapshot.record();
+    let alive = match record.instance {
+        Instance::None => false,
+        Instance::Other => true,
+        Instance::Process { pid, start } => {
+            Process::open_recorded(pid, start).ok().flatten().is_some_and(|process| !process.has_ended())
+        }
+    };
+    let guardian = snapshot.guardian_pid();
+    let state = match (view.locked, view.up, view.instance) {
+        (true, ..) => ServiceState::Changing,
+        (false, true, _) if !alive => ServiceState::Dead,
+        (false, true, _) if view.clients > 0 => ServiceState::Up,
+        (false, true, _) if guardian.is_some() => ServiceState::Lingering,
+        (false, true, _) | (false, false, true) => ServiceState::Orphaned,
+        (false, false, false) if view.clients > 0 => ServiceState::Changing,
+        (false, false, false) => ServiceState::Stopped,
+    };
+    let info = view.instance.then(|| super::driver::recorded_info(spec, set, &record));
+    Ok(Status { state, clients: view.clients.into(), waiting, guardian, info, generation: record.generation })
+}

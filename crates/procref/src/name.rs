@@ -1,0 +1,108 @@
+//! Names of services, and the keys they stand for.
+
+use crate::error::{Error, ErrorKind};
+use crate::protocol::set::{LAYOUT_VERSION, MAX_NAME};
+use std::fmt;
+use std::sync::Arc;
+
+/// A name of 1 to 64 bytes: letters, digits, `-`, `_` and `.`, no dot in front.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ServiceName {
+    name: Arc<str>,
+    /// Kept apart by their keys: a service and a bare counter of the same name share nothing.
+    counter: bool,
+}
+
+impl ServiceName {
+    pub(crate) fn new(name: &str) -> Result<Self, Error> {
+        let wrong = |what: String| {
+            Err(Error::new(ErrorKind::InvalidName, what)
+                .help("a name has 1 to 64 letters (a-z, A-Z), digits, '-', '_' and '.', and does not begin with '.'"))
+        };
+        if name.is_empty() {
+            return wrong("a service needs a name, and this one is empty".into());
+        }
+        if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
+            return wrong(format!("the service name {:?} has the character {bad:?}", shortened(name)));
+        }
+        if name.len() > MAX_NAME {
+            return wrong(format!("the service name {:?} has {} bytes", shortened(name), name.len()));
+        }
+        if name.starts_with('.') {
+            return wrong(format!("the service name {name:?} begins with a dot"));
+        }
+        Ok(Self { name: name.into(), counter: false })
+    }
+
+    /// The name of a bare counter.
+    pub(crate) fn counter(name: &str) -> Result<Self, Error> {
+        Ok(Self { counter: true, ..Self::new(name)? })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// The key of this name's semaphore set for this user. Never `IPC_PRIVATE`, which is 0.
+    ///
+    /// No `ftok`: it makes a key of 8 bits of a number and 16 of an inode, so that strangers share one.
+    pub(crate) fn key(&self, user: u32) -> i32 {
+        let layout = LAYOUT_VERSION.to_le_bytes();
+        let domain = if self.counter { b"procref-counter".as_slice() } else { b"procref" };
+        let parts = [domain, &layout, &user.to_le_bytes(), self.name.as_bytes()];
+        let hash = fnv1a(&parts.concat());
+        match (hash ^ hash >> 32) as u32 as i32 {
+            0 => 1,
+            key => key,
+        }
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+fn shortened(name: &str) -> String {
+    let end = name.floor_char_boundary(80);
+    if end < name.len() { format!("{}…", name.get(..end).unwrap_or("")) } else { name.to_owned() }
+}
+
+/// The 64-bit FNV-1a hash: the same in every version and on every machine, which std's hasher does not promise.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_and_bad_names() {
+        for good in ["a", "my-database", "v1.2_x", "0", "-", "_", "a..b", &"x".repeat(64)] {
+            assert!(ServiceName::new(good).is_ok(), "{good:?}");
+        }
+        let bad =
+            ["", ".", "..", ".a", "a/b", "../a", "a b", "a\0", "ä", "a\n", "{x}", &"x".repeat(65), &"ä".repeat(500)];
+        for bad in bad {
+            let error = ServiceName::new(bad).expect_err("a bad name");
+            assert_eq!(error.kind(), ErrorKind::InvalidName, "{bad:?}");
+            assert!(error.to_string().len() < 500, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn keys_differ_by_name_and_user() {
+        let key = |name: &str, user| ServiceName::new(name).expect("a good name").key(user);
+        assert_ne!(key("db-a1", 0), key("db-b0", 0));
+        assert_ne!(key("db", 0), key("db", 1));
+        assert_eq!(key("db", 1000), key("db", 1000));
+    }
+}

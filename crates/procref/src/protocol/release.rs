@@ -1,0 +1,123 @@
+//! What a process does to give its reference back: leave, or, as the last one, stop the service.
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Apply [`LEAVE_NOT_LAST`](super::set::LEAVE_NOT_LAST). → `Done`, `Refused`, `Gone`
+    LeaveNotLast,
+    /// Apply [`LEAVE_TO_GUARDIAN`](super::set::LEAVE_TO_GUARDIAN). → `Done`, `Refused` (no guardian), `Gone`
+    LeaveToGuardian,
+    /// Apply [`LOCK_UNGUARDED`](super::set::LOCK_UNGUARDED), make a guardian and unlock. → `Done`, `Failed`, `Gone`
+    ReplaceGuardian,
+    /// Apply [`LEAVE_LAST`](super::set::LEAVE_LAST). → `Done`, `Refused`, `Gone`
+    LeaveLast,
+    /// Apply [`MARK_DOWN`](super::set::MARK_DOWN) if the service is up. → `Done` (something is recorded),
+    /// `Refused` (nothing is), `Gone`
+    MarkDown,
+    /// Call `on_last_release`. → `Done`
+    Stop,
+    /// Make sure that the recorded instance has gone, and forget it. → `Done`, `Failed`
+    Finish,
+    /// Remove the set and the hints, or unlock it if somebody is waiting. → `Done`
+    Remove,
+    /// Apply [`UNLOCK`](super::set::UNLOCK): the guardian takes over. → `Done`
+    Unlock,
+    /// It is over.
+    Return(Outcome),
+}
+
+/// What came of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// It was done.
+    Done,
+    /// The array did not apply.
+    Refused,
+    /// It failed; whoever performs the actions knows why.
+    Failed,
+    /// The set has been removed.
+    Gone,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Others hold the service, or the guardian lingers.
+    Left,
+    /// This was the last reference, and the service has been stopped.
+    Stopped,
+    /// The service could not be stopped; the guardian goes on trying.
+    Failed,
+    /// The set had been removed: the reference was counted no longer.
+    SetRemoved,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Leaving,
+    LeavingToGuardian,
+    Replacing,
+    LeavingLast,
+    MarkingDown,
+    Stopping,
+    Finishing,
+    Ending(Outcome),
+    Over,
+}
+
+/// The state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Release {
+    state: State,
+    lingers: bool,
+}
+
+impl Release {
+    /// `lingers`: whether the service outlives its last client for a while.
+    #[must_use]
+    pub const fn new(lingers: bool) -> (Self, Action) {
+        if lingers {
+            (Self { state: State::LeavingToGuardian, lingers }, Action::LeaveToGuardian)
+        } else {
+            (Self { state: State::Leaving, lingers }, Action::LeaveNotLast)
+        }
+    }
+
+    /// The next action, after `event` came of the last one.
+    ///
+    /// # Panics
+    ///
+    /// Panics on an event that the last action cannot have.
+    pub fn next(&mut self, event: Event) -> Action {
+        use Action as A;
+        use Event as E;
+        use State as S;
+        match (self.state, event) {
+            (S::Leaving | S::LeavingToGuardian, E::Done) => self.go(S::Over, A::Return(Outcome::Left)),
+            (S::Leaving, E::Refused) => self.go(S::LeavingLast, A::LeaveLast),
+            (S::LeavingToGuardian, E::Refused) => self.go(S::Replacing, A::ReplaceGuardian),
+            (S::Replacing, E::Done) => self.go(S::LeavingToGuardian, A::LeaveToGuardian),
+            // Nobody can linger for us. Stopping early is the lesser evil: it stops nothing that is in use.
+            (S::Replacing, E::Failed) => {
+                self.lingers = false;
+                self.go(S::Leaving, A::LeaveNotLast)
+            }
+            // Exactly one of the two arrays applies at any moment, so this ends.
+            (S::LeavingLast, E::Refused) => self.go(S::Leaving, A::LeaveNotLast),
+            (S::LeavingLast, E::Done) => self.go(S::MarkingDown, A::MarkDown),
+            (S::MarkingDown, E::Done) => self.go(S::Stopping, A::Stop),
+            (S::MarkingDown, E::Refused) => self.go(S::Ending(Outcome::Stopped), A::Remove),
+            (S::Stopping, E::Done) => self.go(S::Finishing, A::Finish),
+            (S::Finishing, E::Done) => self.go(S::Ending(Outcome::Stopped), A::Remove),
+            (S::Finishing, E::Failed) => self.go(S::Ending(Outcome::Failed), A::Unlock),
+            (S::Ending(outcome), E::Done | E::Gone) => self.go(S::Over, A::Return(outcome)),
+            (_, E::Gone) => self.go(S::Over, A::Return(Outcome::SetRemoved)),
+            (state, event) => unreachable!("{event:?} in {state:?}"),
+        }
+    }
+
+    fn go(&mut self, state: State, action: Action) -> Action {
+        self.state = state;
+        action
+    }
+}

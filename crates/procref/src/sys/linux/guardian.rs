@@ -1,0 +1,400 @@
+//! The guardian: a process that sleeps until nobody holds the service, and stops it.
+//!
+//! The count falls by itself when the last client is killed; somebody must then act. The guardian holds no state that
+//! matters. It is *started* where the program gives a way in (an exec of the program itself, or of a companion, with a
+//! title that [`main_if_asked`] recognises), and *forked* elsewhere, without the memory it came with. Both run the
+//! same loop: no allocation, no lock, no environment, no symbol that is bound late.
+//!
+//! The decisions are [`crate::protocol::guardian`]'s; this performs them.
+
+#![expect(unsafe_code, reason = "descriptors by number, which the guardian was given")]
+
+use super::hints::{self, Hints};
+use super::process::{self, Process};
+use super::raw;
+use super::set::Set;
+use super::sysv_sem::SetError;
+use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, Witness};
+use super::{detach, process::current_pid};
+use crate::options::{MOST_STEPS, StopStep};
+use crate::protocol::guardian::{Action, Event, Guardian};
+use crate::protocol::set::{
+    GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, MARK_DOWN, Op, SOMEBODY_CAME, UNLOCK,
+};
+use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::pipe::PipeFlags;
+use std::ffi::{CStr, CString};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Where a guardian says that it watches.
+const STATUS: i32 = 5;
+/// Where a started guardian reads its plan.
+const PLAN: i32 = 6;
+
+/// How the title of a guardian begins, as `ps` shows it; the service's name follows.
+const TITLE: &str = "procref-guardian: ";
+
+/// The longest folder and file name that a plan can hold, in bytes.
+pub(crate) const MOST_PATH: usize = 1024;
+
+/// How long a client waits for the guardian that it makes to watch.
+const MAKING: u64 = 30_000;
+
+/// All that a guardian knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    set: i32,
+    /// Milliseconds; 0 not to linger.
+    linger: u64,
+    steps: [StopStep; MOST_STEPS],
+    step_count: usize,
+    /// Every client holds a writing end of the pipe.
+    pipe_is_complete: bool,
+    path: [u8; MOST_PATH],
+    path_len: usize,
+    folder_len: usize,
+}
+
+impl Plan {
+    pub(crate) fn new(set: Set, linger: Duration, steps: &[StopStep], hints: &Hints, pipe_is_complete: bool) -> Self {
+        let mut plan = Self {
+            set: set.id(),
+            linger: linger.as_millis().try_into().unwrap_or(u64::MAX),
+            steps: [StopStep { signal: 0, grace: 0 }; MOST_STEPS],
+            step_count: 0,
+            pipe_is_complete,
+            path: [0; MOST_PATH],
+            path_len: 0,
+            folder_len: 0,
+        };
+        for (slot, step) in plan.steps.iter_mut().zip(steps) {
+            *slot = *step;
+            plan.step_count += 1;
+        }
+        let (folder, stem) = hints.location();
+        let folder = folder.as_os_str().as_bytes();
+        let path = [folder, b"/", stem.as_bytes()].concat();
+        if let Some(slot) = plan.path.get_mut(..path.len()) {
+            slot.copy_from_slice(&path);
+            plan.path_len = path.len();
+            plan.folder_len = folder.len();
+        }
+        plan
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let numbers = [
+            self.set as u64,
+            self.linger,
+            u64::from(self.pipe_is_complete),
+            self.path_len as u64,
+            self.folder_len as u64,
+            self.step_count as u64,
+        ];
+        let steps = self.steps.iter().flat_map(|step| [step.signal as u64, step.grace]);
+        for number in numbers.into_iter().chain(steps) {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.path);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (numbers, path) = bytes.split_at_checked((6 + 2 * MOST_STEPS) * 8)?;
+        let mut numbers = numbers.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes));
+        let mut plan = Self {
+            set: numbers.next()? as i32,
+            linger: numbers.next()?,
+            pipe_is_complete: numbers.next()? != 0,
+            path_len: numbers.next()? as usize,
+            folder_len: numbers.next()? as usize,
+            step_count: numbers.next()? as usize,
+            steps: [StopStep { signal: 0, grace: 0 }; MOST_STEPS],
+            path: path.try_into().ok()?,
+        };
+        for step in &mut plan.steps {
+            *step = StopStep { signal: numbers.next()? as i32, grace: numbers.next()? };
+        }
+        let fits = plan.step_count <= MOST_STEPS && plan.path_len <= MOST_PATH && plan.folder_len <= plan.path_len;
+        fits.then_some(plan)
+    }
+
+    fn steps(&self) -> &[StopStep] {
+        self.steps.get(..self.step_count).unwrap_or(&[])
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path.get(..self.path_len).unwrap_or(&[])
+    }
+}
+
+/// How this program's guardians are made.
+static WAY_IN: OnceLock<WayIn> = OnceLock::new();
+
+enum WayIn {
+    /// The program's `main` begins with [`main_if_asked`].
+    Myself,
+    /// Another program's does.
+    Companion(PathBuf),
+}
+
+/// Runs the guardian and never returns, if this process was started to be one. Otherwise remembers that this program
+/// may be started again as a guardian.
+pub(crate) fn main_if_asked() {
+    let titled = std::env::args_os().next().is_some_and(|title| title.as_bytes().starts_with(TITLE.as_bytes()));
+    if titled && std::env::args_os().len() == 1 {
+        let _ = rustix::thread::set_name(c"procref-guard");
+        let mut bytes = Vec::new();
+        // SAFETY: whoever started a program under this title placed the plan there; if not, reading fails.
+        let plan = unsafe { OwnedFd::from_raw_fd(PLAN) };
+        match std::fs::File::from(plan).read_to_end(&mut bytes).ok().and_then(|_| Plan::decode(&bytes)) {
+            Some(plan) => run(&plan),
+            None => raw::exit(125),
+        }
+    }
+    let _ = WAY_IN.set(WayIn::Myself);
+}
+
+/// Names the program that is started as a guardian. `false`: it has been decided already.
+pub(crate) fn use_companion(program: &Path) -> bool {
+    WAY_IN.set(WayIn::Companion(program.to_owned())).is_ok()
+}
+
+/// Makes a guardian and waits until it watches. `witness` is the pipe that this process already holds an end of; the
+/// new one is returned where there was none.
+pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>) -> io::Result<Option<Witness>> {
+    let (new, reads) = match witness {
+        Some(witness) => (None, witness.reading_end()?),
+        None => {
+            let (witness, reads) = Witness::new()?;
+            (Some(witness), reads)
+        }
+    };
+    let Some(writes) = witness.or(new.as_ref()) else { return Err(io::ErrorKind::Other.into()) };
+    let (status, says) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let title = CString::new(format!("{TITLE}{name}"))?;
+    let fds = [reads.as_fd(), writes.as_fd(), says.as_fd()];
+    match WAY_IN.get() {
+        Some(way_in) => {
+            if let Err(error) = start(way_in, &title, plan, &fds) {
+                tracing::warn!(service = name, %error, "cannot start a guardian, forking one");
+                detach::fork(plan, &title, &fds, run)?;
+            }
+        }
+        None => detach::fork(plan, &title, &fds, run)?,
+    }
+    drop(says);
+    drop(reads);
+    let mut said = [0_u8; 1];
+    if !process::readable(status.as_fd(), Some(MAKING))? {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "the guardian did not say that it watches"));
+    }
+    match std::fs::File::from(status).read(&mut said)? {
+        1 => Ok(new),
+        _ => Err(io::Error::other("the guardian ended before it watched")),
+    }
+}
+
+fn start(way_in: &WayIn, title: &CStr, plan: &Plan, fds: &[BorrowedFd<'_>; 3]) -> io::Result<()> {
+    let program = match way_in {
+        WayIn::Myself => c"/proc/self/exe".to_owned(),
+        WayIn::Companion(path) => CString::new(path.as_os_str().as_bytes())?,
+    };
+    let (reads, writes) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // It fits into the pipe's buffer, so nobody has to read yet.
+    let mut writes = std::fs::File::from(writes);
+    writes.write_all(&plan.encode())?;
+    drop(writes);
+    let [pipe_reads, pipe_writes, status] = *fds;
+    detach::spawn(&program, title, &[pipe_reads, pipe_writes, status, reads.as_fd()])
+}
+
+/// The guardian's loop.
+fn run(plan: &Plan) -> ! {
+    let mut performer = Performer { plan, set: Set::from_id(plan.set), hinted: None };
+    let (mut machine, mut action) = Guardian::new(plan.linger > 0);
+    while action != Action::Exit {
+        let event = performer.perform(action);
+        action = machine.next(event);
+    }
+    raw::exit(0)
+}
+
+struct Performer<'a> {
+    plan: &'a Plan,
+    set: Set,
+    /// The process that the hints named when the set was found to have gone.
+    hinted: Option<(u32, u64)>,
+}
+
+impl Performer<'_> {
+    fn perform(&mut self, action: Action) -> Event {
+        match action {
+            Action::TakeToken => self.take_token(),
+            Action::Sleep => self.sleep_and_look(&GUARDIAN_SLEEP),
+            Action::Idle => event(self.sleep(&GUARDIAN_IDLE)),
+            Action::Linger => self.linger(),
+            Action::Shut => self.sleep_and_look(&GUARDIAN_SHUT),
+            Action::MarkDown => match self.set.apply(&MARK_DOWN) {
+                // It is down already.
+                Err(SetError::Refused) => Event::Done,
+                result => event(result),
+            },
+            Action::Finish => self.finish(),
+            Action::Remove => match self.set.clients() {
+                Ok(0) => {
+                    hints::remove_raw(self.plan.path(), self.plan.folder_len);
+                    event(self.set.remove())
+                }
+                Ok(_) => match self.set.apply(&UNLOCK) {
+                    Ok(()) => Event::Refused,
+                    Err(error) => event(Err(error)),
+                },
+                Err(error) => event(Err(error)),
+            },
+            Action::AwaitPipe => self.await_pipe(),
+            Action::FinishByHints => {
+                if let Some((pid, start)) = self.hinted {
+                    self.finish_process(pid, start);
+                    hints::remove_raw(self.plan.path(), self.plan.folder_len);
+                }
+                Event::Done
+            }
+            Action::Exit => Event::Done,
+        }
+    }
+
+    fn take_token(&self) -> Event {
+        loop {
+            let snapshot = match self.set.snapshot() {
+                Ok(snapshot) => snapshot,
+                Err(error) => return event(Err(error)),
+            };
+            if snapshot.guardian_pid().is_some() {
+                return Event::Refused;
+            }
+            match self.set.apply(&snapshot.guarding(current_pid())) {
+                Ok(()) => {
+                    // SAFETY: the guardian was given this descriptor for just this, and uses it nowhere else.
+                    let status = unsafe { OwnedFd::from_raw_fd(STATUS) };
+                    let _ = rustix::io::write(&status, b"g");
+                    return Event::Done;
+                }
+                // Another guardian was quicker, or came and went since the set was read.
+                Err(SetError::Refused) => {}
+                Err(error) => return event(Err(error)),
+            }
+        }
+    }
+
+    /// Applies an array however long that takes. Who is stopped and continued, or traced, leaves the queue with `EINTR`.
+    fn sleep(&self, ops: &[Op]) -> Result<(), SetError> {
+        loop {
+            match self.set.apply_within(ops, None) {
+                Err(SetError::Interrupted) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn sleep_and_look(&self, ops: &[Op]) -> Event {
+        match self.sleep(ops).and_then(|()| self.set.snapshot()) {
+            Ok(snapshot) => Event::Seen(snapshot.view()),
+            Err(error) => event(Err(error)),
+        }
+    }
+
+    fn linger(&self) -> Event {
+        let end = raw::monotonic().saturating_add(self.plan.linger.saturating_mul(1_000_000));
+        loop {
+            let left = end.saturating_sub(raw::monotonic());
+            match self.set.apply_within(&SOMEBODY_CAME, Some(Duration::from_nanos(left))) {
+                Err(SetError::Interrupted) => {}
+                Err(SetError::Refused) => return Event::TimedOut,
+                result => return event(result),
+            }
+        }
+    }
+
+    fn finish(&self) -> Event {
+        let snapshot = match self.set.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => return event(Err(error)),
+        };
+        match snapshot.record().instance {
+            Instance::None => return Event::Done,
+            Instance::Other => return Event::Refused,
+            Instance::Process { pid, start } => self.finish_process(pid, start),
+        }
+        event(self.set.apply(&snapshot.forgetting()))
+    }
+
+    /// As long as a process cannot be ended, nobody may start another one: so this waits for it.
+    fn finish_process(&self, pid: u32, start: u64) {
+        if let Ok(Some(process)) = Process::open_recorded(pid, start)
+            && !process::stop(&process, self.plan.steps(), false).unwrap_or(false)
+        {
+            let _ = process.wait(None);
+        }
+    }
+
+    fn await_pipe(&mut self) -> Event {
+        // Now, and only if they are about this set: later they may name an instance that is none of ours.
+        self.hinted = match hints::claim_raw(self.plan.path()) {
+            Some(claim) if claim.set == self.plan.set => match claim.instance {
+                Instance::Process { pid, start } => Some((pid, start)),
+                _ => None,
+            },
+            _ => None,
+        };
+        if self.hinted.is_none() || !self.plan.pipe_is_complete {
+            return Event::Failed;
+        }
+        // SAFETY: the guardian was given this descriptor; its own writing end would keep the pipe open.
+        drop(unsafe { OwnedFd::from_raw_fd(GUARDIAN_WRITES) });
+        // SAFETY: the guardian was given this descriptor and keeps it until it ends.
+        let reads = unsafe { BorrowedFd::borrow_raw(GUARDIAN_READS) };
+        match process::readable(reads, None) {
+            Ok(_) => Event::Done,
+            Err(_) => Event::Failed,
+        }
+    }
+}
+
+fn event(result: Result<(), SetError>) -> Event {
+    match result {
+        Ok(()) => Event::Done,
+        Err(SetError::Gone) => Event::Gone,
+        Err(SetError::Refused) => Event::Refused,
+        Err(SetError::Interrupted | SetError::Os(_)) => Event::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::ServiceName;
+
+    #[test]
+    fn a_plan_survives_the_way_to_a_started_guardian() {
+        let name = ServiceName::new("db").expect("a good name");
+        let hints = Hints::new(Path::new("/run/user/1/procref"), &name);
+        let steps = [StopStep { signal: 2, grace: 10 }, StopStep { signal: 9, grace: 20 }];
+        let plan = Plan::new(Set::from_id(7), Duration::from_secs(3), &steps, &hints, true);
+        let bytes = plan.encode();
+        assert!(bytes.len() < 4096, "a pipe takes it without a reader");
+        let read = Plan::decode(&bytes).expect("it is whole");
+        assert_eq!(read.encode(), bytes);
+        assert_eq!(read.steps(), steps);
+        assert_eq!((read.set, read.linger, read.pipe_is_complete), (7, 3000, true));
+        assert!(read.path().starts_with(b"/run/user/1/procref/db@"));
+        for cut in 0..bytes.len() {
+            assert!(Plan::decode(bytes.get(..cut).unwrap_or(&[])).is_none(), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Files in a private folder: what does not fit into a set. They are only hints.
+//!
+//! `NAME@IPC.info` says which instance runs, in which set, and has its metadata; `NAME@IPC.failed` has the cause of
+//! the last failed start. Whoever reads one compares it with the set: a file that is missing, cut off, swapped or
+//! written by somebody else is as good as none. `IPC` is the number of the IPC namespace, for two of them that share
+//! a file system have two sets.
+
+use super::process::{Process, effective_uid};
+use crate::name::{ServiceName, fnv1a};
+use crate::protocol::set::{Instance, Record};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The most that a file of ours holds.
+pub(crate) const MOST_DETAILS: usize = 64 << 10;
+const MOST_BYTES: usize = MOST_DETAILS + (MOST_DETAILS / 2) + 4096;
+const MAGIC: &[u8] = b"procref-1";
+
+/// The files of one service.
+#[derive(Clone, Debug)]
+pub(crate) struct Hints {
+    folder: PathBuf,
+    stem: String,
+}
+
+/// Which instance a file says it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) set: i32,
+    pub(crate) instance: Instance,
+    pub(crate) generation: u32,
+}
+
+/// Where files go unless the program says otherwise. It does not depend on the environment, so that all processes of
+/// a user find the same folder: the user's runtime folder where there is one, else one in /tmp.
+pub(crate) fn default_folder() -> PathBuf {
+    let user = effective_uid();
+    let runtime = PathBuf::from(format!("/run/user/{user}"));
+    match rustix::fs::lstat(&runtime) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_uid == user => {
+            runtime.join("procref")
+        }
+        _ => PathBuf::from(format!("/tmp/procref-{user}")),
+    }
+}
+
+impl Hints {
+    pub(crate) fn new(folder: &Path, name: &ServiceName) -> Self {
+        let namespace = rustix::fs::stat("/proc/self/ns/ipc").map_or(0, |stat| stat.st_ino);
+        Self { folder: folder.to_owned(), stem: format!("{name}@{namespace}") }
+    }
+
+    /// The folder and the names' common part.
+    pub(crate) fn location(&self) -> (&Path, &str) {
+        (&self.folder, &self.stem)
+    }
+
+    /// Opens the folder. It must be a folder, this user's, and nobody else's to write.
+    fn open_folder(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&self.folder, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&folder)?;
+        if stat.st_uid != effective_uid() || stat.st_mode & 0o022 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("the folder {} belongs to another user or is writable for others", self.folder.display()),
+            ));
+        }
+        Ok(folder)
+    }
+
+    fn make_folder(&self) -> io::Result<OwnedFd> {
+        loop {
+            match rustix::fs::mkdir(&self.folder, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            match self.open_folder() {
+                // The last user of another service has just removed the empty folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// A file appears whole or not at all. The lock keeps other writers away.
+    fn write(&self, kind: &str, parts: &[&[u8]]) -> io::Result<()> {
+        let (file, path) = (format!("{}.{kind}", self.stem), format!("{}.new", self.stem));
+        loop {
+            let folder = self.make_folder()?;
+            match rustix::fs::unlinkat(&folder, &path, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let new = match rustix::fs::openat(&folder, &path, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(new) => new,
+                // The folder was removed after it was opened.
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            let mut new = std::fs::File::from(new);
+            let written = parts.iter().try_for_each(|part| io::Write::write_all(&mut new, part));
+            let result = written.and_then(|()| Ok(rustix::fs::renameat(&folder, &path, &folder, &file)?));
+            if result.is_err() {
+                let _ = rustix::fs::unlinkat(&folder, &path, AtFlags::empty());
+            }
+            return result;
+        }
+    }
+
+    fn read(&self, kind: &str) -> Option<Vec<u8>> {
+        let folder = self.open_folder().ok()?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::openat(&folder, format!("{}.{kind}", self.stem), flags, Mode::empty()).ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        let ours = stat.st_uid == effective_uid() && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !ours || stat.st_size > MOST_BYTES as i64 {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(file), MOST_BYTES as u64), &mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Writes which instance runs and its metadata.
+    pub(crate) fn write_info(&self, set: i32, record: &Record, details: &[u8]) -> io::Result<()> {
+        let (kind, pid, start) = match record.instance {
+            Instance::None => (0, 0, 0),
+            Instance::Process { pid, start } => (1, pid, start),
+            Instance::Other => (2, 0, 0),
+        };
+        let claim = format!("procref-1 {set} {kind} {pid} {start} {}\n", record.generation);
+        self.write("info", &[claim.as_bytes(), details])
+    }
+
+    /// The details of the instance that this set records; `None` if the file is not about that.
+    pub(crate) fn read_details(&self, set: i32, record: &Record) -> Option<Vec<u8>> {
+        let bytes = self.read("info")?;
+        let end = bytes.iter().position(|&byte| byte == b'\n')?;
+        let (line, details) = (bytes.get(..end)?, bytes.get(end + 1..)?);
+        let claim = Claim { set, instance: record.instance, generation: record.generation };
+        (Claim::parse(line)? == claim && checksum(details) == record.details).then(|| details.to_vec())
+    }
+
+    /// The process that the file names, if it lives, and the metadata beside it.
+    pub(crate) fn live_process(&self) -> Option<(u32, Process)> {
+        let bytes = self.read("info")?;
+        let Claim { instance: Instance::Process { pid, start }, .. } =
+            Claim::parse(bytes.split(|&byte| byte == b'\n').next()?)?
+        else {
+            return None;
+        };
+        let process = Process::open_recorded(pid, start).ok()??;
+        (!process.has_ended()).then_some((pid, process))
+    }
+
+    /// Writes why the start failed that makes the set count `failures` failed starts.
+    pub(crate) fn write_failure(&self, set: i32, failures: u16, cause: &str) -> io::Result<()> {
+        let claim = format!("procref-1 {set} 0 0 0 {failures}\n");
+        let cause = cause.get(..cause.floor_char_boundary(MOST_DETAILS)).unwrap_or(cause);
+        self.write("failed", &[claim.as_bytes(), cause.as_bytes()])
+    }
+
+    /// Why the start failed that made the set count `failures` failed starts.
+    pub(crate) fn read_failure(&self, set: i32, failures: u16) -> Option<String> {
+        let bytes = self.read("failed")?;
+        let end = bytes.iter().position(|&byte| byte == b'\n')?;
+        let claim = Claim { set, instance: Instance::None, generation: failures.into() };
+        let ours = Claim::parse(bytes.get(..end)?)? == claim;
+        ours.then(|| String::from_utf8_lossy(bytes.get(end + 1..).unwrap_or(&[])).into_owned())
+    }
+
+    /// Removes the files if they are about the instance in this set.
+    pub(crate) fn remove_about(&self, set: i32) {
+        let claim = self.read("info").and_then(|bytes| Claim::parse(bytes.split(|&byte| byte == b'\n').next()?));
+        if claim.is_some_and(|claim| claim.set == set) {
+            self.remove();
+        }
+    }
+
+    /// Removes the files, and the folder if nothing else is in it.
+    pub(crate) fn remove(&self) {
+        if let Ok(folder) = self.open_folder() {
+            for kind in KINDS {
+                let _ = rustix::fs::unlinkat(
+                    &folder,
+                    format!("{}{}", self.stem, kind.to_str().unwrap_or("")),
+                    AtFlags::empty(),
+                );
+            }
+        }
+        let _ = rustix::fs::rmdir(&self.folder);
+    }
+}
+
+/// How the files' names end.
+const KINDS: [&CStr; 3] = [c".info", c".failed", c".new"];
+
+/// Removes the files as [`Hints::remove`] does, for the guardian: nothing here allocates. `path` holds the folder, a
+/// slash and the names' common part.
+pub(super) fn remove_raw(path: &[u8], folder: usize) {
+    let mut buffer = [0_u8; super::guardian::MOST_PATH + 16];
+    for kind in KINDS {
+        if let Some(name) = concat(&mut buffer, path, kind.to_bytes()) {
+            let _ = rustix::fs::unlink(name);
+        }
+    }
+    if let Some(folder) = path.get(..folder).and_then(|folder| concat(&mut buffer, folder, &[])) {
+        let _ = rustix::fs::rmdir(folder);
+    }
+}
+
+/// What the info file claims, for the guardian: nothing here allocates.
+pub(super) fn claim_raw(path: &[u8]) -> Option<Claim> {
+    let mut buffer = [0_u8; super::guardian::MOST_PATH + 16];
+    let name = concat(&mut buffer, path, b".info")?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = rustix::fs::open(name, flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    if stat.st_uid != effective_uid() || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut line = [0_u8; 128];
+    let len = rustix::io::read(&file, &mut line).ok()?;
+    Claim::parse(line.get(..len)?.split(|&byte| byte == b'\n').next()?)
+}
+
+fn concat<'a>(buffer: &'a mut [u8], first: &[u8], second: &[u8]) -> Option<&'a CStr> {
+    buffer.get_mut(..first.len())?.copy_from_slice(first);
+    buffer.get_mut(first.len()..first.len() + second.len())?.copy_from_slice(second);
+    *buffer.get_mut(first.len() + second.len())? = 0;
+    CStr::from_bytes_until_nul(buffer).ok()
+}
+
+impl Claim {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut words = line.split(|&byte| byte == b' ');
+        if words.next()? != MAGIC {
+            return None;
+        }
+        let mut number = |most: u64| {
+            let word = words.next().filter(|word| !word.is_empty() && word.len() < 20)?;
+            let number = word
+                .iter()
+                .try_fold(0_u64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))?;
+            (number <= most).then_some(number)
+        };
+        let set = number(i32::MAX as u64)? as i32;
+        let kind = number(2)?;
+        let pid = number(u32::MAX.into())? as u32;
+        let start = number(u64::MAX)?;
+        let generation = number(u32::MAX.into())? as u32;
+        let instance = match kind {
+            0 => Instance::None,
+            1 => Instance::Process { pid, start },
+            _ => Instance::Other,
+        };
+        words.next().is_none().then_some(Self { set, instance, generation })
+    }
+}
+
+/// 30 bits by which a set vouches for a file; 0 for no details, and only for them.
+pub(crate) fn checksum(details: &[u8]) -> u32 {
+    if details.is_empty() {
+        return 0;
+    }
+    let hash = fnv1a(details);
+    ((hash ^ hash >> 30) as u32 & 0x3fff_ffff).max(1)
+}
+
+/// Metadata as bytes: lengths first, so that every key and value can be written.
+pub(crate) fn encode(metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (key, value) in metadata {
+        bytes.extend_from_slice(format!("{} {}\n{key}={value}\n", key.len(), value.len()).as_bytes());
+    }
+    bytes
+}
+
+/// The metadata that [`encode`] wrote; `None` if these bytes are something else.
+pub(crate) fn decode(mut bytes: &[u8]) -> Option<BTreeMap<String, String>> {
+    let mut metadata = BTreeMap::new();
+    while !bytes.is_empty() {
+        let end = bytes.iter().position(|&byte| byte == b'\n')?;
+        let (key, value) = std::str::from_utf8(bytes.get(..end)?).ok()?.split_once(' ')?;
+        let (key, value): (usize, usize) = (key.parse().ok()?, value.parse().ok()?);
+        bytes = bytes.get(end + 1..)?;
+        let text = |range: std::ops::Range<usize>| String::from_utf8(bytes.get(range)?.to_vec()).ok();
+        let equals = key;
+        let newline = equals.checked_add(1)?.checked_add(value)?;
+        if bytes.get(equals) != Some(&b'=') || bytes.get(newline) != Some(&b'\n') {
+            return None;
+        }
+        metadata.insert(text(0..equals)?, text(equals + 1..newline)?);
+        bytes = bytes.get(newline + 1..)?;
+    }
+    Some(metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_survives_whatever_is_in_it() {
+        let odd = ["", "=", "\n", "a\nb=c\n", "1 1\na=b\n", "ключ", "\0"];
+        let metadata: BTreeMap<String, String> = odd
+            .iter()
+            .flat_map(|key| odd.iter().map(move |value| (format!("{key}{value}"), (*value).to_owned())))
+            .collect();
+        assert_eq!(decode(&encode(&metadata)), Some(metadata));
+        assert_eq!(decode(b""), Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn bytes_that_nobody_encoded_are_refused() {
+        let whole = encode(&BTreeMap::from([("key".into(), "value".into()), ("other".into(), "x".into())]));
+        for cut in 1..whole.len() {
+            let some = decode(whole.get(..cut).unwrap_or(&[]));
+            assert!(some.is_none_or(|metadata| metadata.len() < 2), "cut at {cut}");
+        }
+        let garbage: [&[u8]; 6] =
+            [b"x", b"1 1\n", b"18446744073709551615 1\na=b\n", b"-1 1\na=b\n", b"1 1\na:b\n", b"1 1\n\xff=b\n"];
+        for bytes in garbage {
+            assert_eq!(decode(bytes), None);
+        }
+    }
+
+    #[test]
+    fn claims() {
+        let claim = Claim { set: 3, instance: Instance::Process { pid: 4, start: 5 }, generation: 6 };
+        assert_eq!(Claim::parse(b"procref-1 3 1 4 5 6"), Some(claim));
+        let garbage: [&[u8]; 8] = [
+            b"",
+            b"procref-1",
+            b"procref-2 3 1 4 5 6",
+            b"procref-1 3 1 4 5",
+            b"procref-1 3 1 4 5 6 7",
+            b"procref-1 3 3 4 5 6",
+            b"procref-1 -3 1 4 5 6",
+            b"procref-1 3 1 4 99999999999999999999 6",
+        ];
+        for line in garbage {
+            assert_eq!(Claim::parse(line), None);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Linux: System V semaphores with `SEM_UNDO`, pidfds, and a guardian that is started or forked.
+
+mod detach;
+pub(crate) mod guardian;
+pub(crate) mod hints;
+mod process;
+mod raw;
+mod set;
+mod sysv_sem;
+pub(crate) mod watch;
+mod witness;
+
+pub(crate) use process::{Process, Signal, current_pid, namespace_fingerprint, stop};
+pub(crate) use set::{Set, undo_works};
+pub(crate) use sysv_sem::SetError;
+pub(crate) use witness::Witness;

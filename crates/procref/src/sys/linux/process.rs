@@ -1,0 +1,247 @@
+//! Processes by pidfd (pidfd_open(2)): a process that stays the same one.
+//!
+//! A pid is only an address while somebody holds the process. A recorded process is therefore a pid *and* the time it
+//! started at; it is held by a pidfd before it is looked at, and signalled only through that. A readable pidfd proves
+//! death. State `Z` in /proc proves nothing: a process whose main thread has ended shows it while it lives.
+//!
+//! The guardian uses [`stop`] and [`Process`] too: nothing here allocates on the way there.
+
+use super::raw;
+use crate::options::StopStep;
+use crate::sys::PerProcess;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::convert::Infallible;
+use std::io;
+
+pub(crate) use rustix::process::Signal;
+
+/// A process, held: its number is not given to another one in what this can do with it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pidfd: OwnedFd,
+    start: u64,
+}
+
+impl Process {
+    /// The process that has this number now; `None` if there is none.
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
+        let Some(held) = Self::hold(pid)? else { return Ok(None) };
+        // Read after the pidfd was opened: while the process can still be found, it is the one that is held.
+        match start_time(pid) {
+            Ok(start) => Ok(Some(Self { start, ..held })),
+            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The same for who knows by other means that it is the right one: when it started is not looked up.
+    pub(crate) fn hold(pid: u32) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Some(Self { pidfd, start: 0 })),
+            // A thread that is not the first one of its process has a number that no process has.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The process that was recorded; `None` if it has gone, whoever has its number now.
+    pub(crate) fn open_recorded(pid: u32, start: u64) -> io::Result<Option<Self>> {
+        Ok(Self::open(pid)?.filter(|process| process.start == start))
+    }
+
+    /// When it started, in clock ticks since boot.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Whether it has ended, reaped or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.wait(Some(0)).unwrap_or(false)
+    }
+
+    /// Sends a signal; `Ok(false)` if it has gone.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Waits until it has ended, at the most for that many milliseconds; says whether it has.
+    pub(crate) fn wait(&self, milliseconds: Option<u64>) -> io::Result<bool> {
+        readable(self.pidfd.as_fd(), milliseconds)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Waits until a descriptor is readable or hung up. A signal does not shorten or lengthen the wait.
+pub(super) fn readable(fd: BorrowedFd<'_>, milliseconds: Option<u64>) -> io::Result<bool> {
+    let deadline = milliseconds.map(|time| raw::monotonic().saturating_add(time.saturating_mul(1_000_000)));
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    loop {
+        let left = match (milliseconds, deadline) {
+            // The common question "now?" needs no clock.
+            (Some(0), _) => Some(0),
+            (_, Some(deadline)) => Some(deadline.saturating_sub(raw::monotonic())),
+            (_, None) => None,
+        };
+        let time =
+            left.map(|left| Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as _ });
+        match poll(&mut fds, time.as_ref()) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Makes sure that a process ends: each step's signal, then that step's grace, then the next step. `polite`: somebody
+/// has asked it already, so the first step's signal is spared and only its grace is given. Says whether it has gone.
+pub(crate) fn stop(process: &Process, steps: &[StopStep], polite: bool) -> io::Result<bool> {
+    for (index, step) in steps.iter().enumerate() {
+        let signal = Signal::from_named_raw(step.signal);
+        if !(polite && index == 0)
+            && let Some(signal) = signal
+            && !process.signal(signal)?
+        {
+            return Ok(true);
+        }
+        if process.wait(Some(step.grace))? {
+            return Ok(true);
+        }
+    }
+    Ok(process.has_ended())
+}
+
+/// Field 22 of /proc/PID/stat (proc_pid_stat(5)).
+fn start_time(pid: u32) -> Result<u64, Errno> {
+    let mut path = [0_u8; 24];
+    let path = proc_stat_path(&mut path, pid);
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // The line is shorter than this: a name of 16 bytes and 51 numbers.
+    let mut line = [0_u8; 1200];
+    let mut len = 0;
+    while let Some(rest) = line.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::read(&file, rest) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    parse_start_time(line.get(..len).unwrap_or(&[])).ok_or(Errno::SRCH)
+}
+
+fn proc_stat_path(buffer: &mut [u8; 24], mut pid: u32) -> &[u8] {
+    let mut digits = [0_u8; 10];
+    let mut first = digits.len();
+    loop {
+        first = first.saturating_sub(1);
+        if let Some(digit) = digits.get_mut(first) {
+            *digit = b'0' + (pid % 10) as u8;
+        }
+        pid /= 10;
+        if pid == 0 {
+            break;
+        }
+    }
+    let parts = [b"/proc/".as_slice(), digits.get(first..).unwrap_or(&[]), b"/stat"];
+    let mut len = 0;
+    for byte in parts.into_iter().flatten() {
+        if let Some(slot) = buffer.get_mut(len) {
+            *slot = *byte;
+            len += 1;
+        }
+    }
+    buffer.get(..len).unwrap_or(&[])
+}
+
+/// The process's name, in parentheses, may hold anything, also parentheses and spaces: count from the last one.
+fn parse_start_time(line: &[u8]) -> Option<u64> {
+    let after_name = line.iter().rposition(|&byte| byte == b')')? + 2;
+    let field = line.get(after_name..)?.split(|&byte| byte == b' ').nth(22 - 3)?;
+    field.iter().try_fold(0_u64, |sum, byte| {
+        byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
+    })
+}
+
+/// The user whose services these are.
+pub(crate) fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// This process's number.
+pub(crate) fn current_pid() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// 30 bits that differ between PID or time namespaces: in another one a recorded pid is another process, and a start
+/// time another time (time_namespaces(7)). 0 where /proc does not say.
+pub(crate) fn namespace_fingerprint() -> u32 {
+    static FINGERPRINT: PerProcess<u32> = PerProcess::new();
+    let read = || {
+        let inode = |path| rustix::fs::stat(path).map_or(0, |stat| stat.st_ino);
+        let inodes = [inode("/proc/self/ns/pid"), inode("/proc/self/ns/time")];
+        let hash = crate::name::fnv1a(inodes.map(u64::to_le_bytes).as_flattened());
+        Ok::<_, Infallible>((hash ^ hash >> 30) as u32 & 0x3fff_ffff)
+    };
+    match FINGERPRINT.get_or_try_init(read) {
+        Ok(fingerprint) => *fingerprint,
+        Err(never) => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let line = b"42 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21\n";
+        assert_eq!(parse_start_time(line), Some(424_242));
+        assert_eq!(parse_start_time(b""), None);
+        assert_eq!(parse_start_time(b"42 (x) S 1"), None);
+        assert_eq!(parse_start_time(b"42 (x"), None);
+    }
+
+    #[test]
+    fn paths_of_all_lengths() {
+        assert_eq!(proc_stat_path(&mut [0; 24], 0), b"/proc/0/stat");
+        assert_eq!(proc_stat_path(&mut [0; 24], 4_194_303), b"/proc/4194303/stat");
+        assert_eq!(proc_stat_path(&mut [0; 24], u32::MAX), b"/proc/4294967295/stat");
+    }
+
+    #[test]
+    fn a_zombie_is_dead_and_a_pid_with_another_start_is_somebody_else() {
+        let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep starts");
+        let process = Process::open(child.id()).expect("it can be opened").expect("it lives");
+        assert!(!process.has_ended());
+        assert!(Process::open_recorded(child.id(), process.start() + 1).expect("it can be opened").is_none());
+        assert!(process.signal(Signal::KILL).expect("it can be signalled"));
+        assert!(process.wait(None).expect("it can be awaited"), "a zombie, not reaped");
+        let zombie = Process::open(child.id()).expect("it can be opened").expect("its number is taken");
+        assert!(zombie.has_ended());
+        child.wait().expect("it can be reaped");
+        assert!(Process::open(child.id()).expect("no error").is_none());
+    }
+
+    #[test]
+    fn numbers_that_no_process_has() {
+        for pid in [0, i32::MAX as u32, u32::MAX] {
+            assert!(Process::open(pid).expect("no error").is_none(), "{pid}");
+        }
+    }
+}

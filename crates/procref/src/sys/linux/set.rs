@@ -1,0 +1,252 @@
+//! The set of a service: found by name, and never somebody else's.
+
+use super::detach;
+use super::process::{effective_uid, namespace_fingerprint};
+use super::raw::Errno;
+use super::sysv_sem::{SemSet, SetError};
+use crate::error::{Error, ErrorKind};
+use crate::name::ServiceName;
+use crate::protocol::set::{CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot};
+use std::time::{Duration, Instant};
+
+/// How long one sleep in the kernel lasts at the most. It bounds only how late a wait that nobody wants any more is
+/// noticed: a wait that succeeds is woken by the kernel at once.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// A service's semaphore set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Set {
+    sems: SemSet,
+}
+
+impl Set {
+    /// The set of this name and user, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What lies under the name's key is not ours to use, or the kernel refuses.
+    pub(crate) fn open(name: &ServiceName) -> Result<Option<(Self, Snapshot)>, Error> {
+        Self::get(name, false)
+    }
+
+    /// The set of this name and user, made fresh where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Set::open`]; and the kernel's limits on sets.
+    pub(crate) fn create(name: &ServiceName) -> Result<(Self, Snapshot), Error> {
+        loop {
+            if let Some(found) = Self::get(name, true)? {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// `None`: there is none, or it was removed while it was looked at.
+    fn get(name: &ServiceName, create: bool) -> Result<Option<(Self, Snapshot)>, Error> {
+        let key = name.key(effective_uid());
+        let sems = match SemSet::get(key, create) {
+            Ok(sems) => sems,
+            Err(Errno(libc::ENOENT)) => return Ok(None),
+            // Too few semaphores, or a mode that keeps us out: look at what is there.
+            Err(Errno(libc::EINVAL | libc::EACCES)) if create => match SemSet::get(key, false) {
+                Ok(sems) => sems,
+                Err(Errno(libc::ENOENT)) => return Err(cannot_create(name, Errno(libc::EINVAL))),
+                Err(errno) => return Err(cannot_open(name, key, errno)),
+            },
+            Err(errno) if create => return Err(cannot_create(name, errno)),
+            Err(errno) => return Err(cannot_open(name, key, errno)),
+        };
+        match Self::verify(name, key, sems) {
+            Ok(snapshot) => Ok(Some((Self { sems }, snapshot))),
+            Err(Verdict::Gone) => Ok(None),
+            Err(Verdict::Wrong(error)) => Err(error),
+        }
+    }
+
+    /// Only a set that this user made, for nobody else, of our size, with our layout and this name, is ours.
+    fn verify(name: &ServiceName, key: i32, sems: SemSet) -> Result<Snapshot, Verdict> {
+        let system = |error| match error {
+            SetError::Gone => Verdict::Gone,
+            SetError::Os(errno) => Verdict::Wrong(cannot_open(name, key, errno)),
+            other => Verdict::Wrong(Error::set(name, "look at the semaphore set", other)),
+        };
+        let wrong = |kind, what: String| {
+            Err(Verdict::Wrong(Error::new(kind, what).service(name).help(format!(
+                "procref neither joins nor removes it; if nobody needs it, its owner can remove it with `ipcrm -S {key:#010x}`"
+            ))))
+        };
+        let stat = sems.stat().map_err(system)?;
+        let user = effective_uid();
+        if stat.uid != user || stat.creator != user {
+            let what = format!(
+                "the semaphore set under this name's key {key:#010x} belongs to user {} (made by user {}), not to user {user}",
+                stat.uid, stat.creator
+            );
+            return wrong(ErrorKind::PermissionDenied, what);
+        }
+        if stat.mode != 0o600 {
+            let what = format!(
+                "the semaphore set under this name's key {key:#010x} has mode {:04o} and not 0600: others could have changed it",
+                stat.mode
+            );
+            return wrong(ErrorKind::PermissionDenied, what);
+        }
+        if stat.semaphores != SEMAPHORES {
+            let what = format!(
+                "the semaphore set under this name's key {key:#010x} has {} semaphores and not {SEMAPHORES}: it is another program's, or another version's",
+                stat.semaphores
+            );
+            return wrong(ErrorKind::Incompatible, what);
+        }
+        let snapshot = sems.values().map(Snapshot::new).map_err(system)?;
+        match snapshot.value(LAYOUT) {
+            0 => return Ok(snapshot),
+            LAYOUT_VERSION => {}
+            other => {
+                let what = format!(
+                    "the semaphore set under this name's key {key:#010x} has layout {other:#06x}, and this version of procref reads {LAYOUT_VERSION:#06x}"
+                );
+                return wrong(ErrorKind::Incompatible, what);
+            }
+        }
+        if snapshot.name() != name.as_str().as_bytes() {
+            let what = format!(
+                "the key {key:#010x} of this name is taken by the service \"{}\": two names in four thousand million share a key",
+                String::from_utf8_lossy(&snapshot.name())
+            );
+            return Err(Verdict::Wrong(
+                Error::new(ErrorKind::Incompatible, what).service(name).help("choose another name for one of the two"),
+            ));
+        }
+        if snapshot.namespace() != namespace_fingerprint() {
+            let what =
+                "the service runs in another PID or time namespace, in which process numbers mean other processes";
+            return Err(Verdict::Wrong(Error::new(ErrorKind::Incompatible, what).service(name).help(
+                "processes that share a service must share the PID namespace (containers of one pod: `shareProcessNamespace`), or use another IPC namespace",
+            )));
+        }
+        Ok(snapshot)
+    }
+
+    /// The set with this identifier, which somebody has verified.
+    pub(crate) const fn from_id(id: i32) -> Self {
+        Self { sems: SemSet::from_id(id) }
+    }
+
+    pub(crate) const fn id(self) -> i32 {
+        self.sems.id()
+    }
+
+    /// Applies an array that never sleeps.
+    pub(crate) fn apply(self, ops: &[Op]) -> Result<(), SetError> {
+        loop {
+            match self.sems.apply(ops, None) {
+                Err(SetError::Interrupted) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Applies an array that may sleep, at the most for `time`; a signal interrupts it.
+    pub(crate) fn apply_within(self, ops: &[Op], time: Option<Duration>) -> Result<(), SetError> {
+        self.sems.apply(ops, time)
+    }
+
+    /// Applies an array that may sleep until `unwanted` says that nobody wants it any more.
+    /// `Ok(false)`: it was not applied, and nobody wants it.
+    pub(crate) fn apply_while_wanted(self, ops: &[Op], mut unwanted: impl FnMut() -> bool) -> Result<bool, SetError> {
+        loop {
+            let asleep = Instant::now();
+            match self.sems.apply(ops, Some(SLICE)) {
+                Ok(()) => return Ok(true),
+                Err(SetError::Interrupted) => {}
+                // The same number says "the time is up" and "an operation that does not wait is refused".
+                Err(SetError::Refused) if asleep.elapsed() >= SLICE => {}
+                Err(error) => return Err(error),
+            }
+            if unwanted() {
+                return Ok(false);
+            }
+        }
+    }
+
+    pub(crate) fn snapshot(self) -> Result<Snapshot, SetError> {
+        self.sems.values().map(Snapshot::new)
+    }
+
+    /// How many processes hold or await the service.
+    pub(crate) fn clients(self) -> Result<u16, SetError> {
+        self.sems.value(CLIENTS)
+    }
+
+    /// How many processes wait for the end of a transition.
+    pub(crate) fn waiting(self) -> Result<usize, SetError> {
+        self.sems.waiting_for_zero(LOCK)
+    }
+
+    pub(crate) fn remove(self) -> Result<(), SetError> {
+        self.sems.remove()
+    }
+}
+
+enum Verdict {
+    Gone,
+    Wrong(Error),
+}
+
+/// Whether the kernel takes back what a process did with undo when it dies. Some sandboxes accept the flag and ignore
+/// it; a count kept there would only ever grow.
+pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
+    let raise = |set: &Set| i32::from(set.sems.apply(&RAISE_PROBE, None).is_err());
+    let failed = detach::in_short_lived_process(&set, raise).map_err(|error| {
+        Error::new(ErrorKind::System, "cannot make the short-lived process that probes the kernel").source(error)
+    })?;
+    if failed != 0 {
+        return Err(Error::new(ErrorKind::Unsupported, "the kernel refuses semaphore operations with undo"));
+    }
+    match set.sems.value(PROBE) {
+        Ok(value) => Ok(value == 0),
+        Err(SetError::Gone) => {
+            Err(Error::new(ErrorKind::SetRemoved, "the semaphore set was removed while it was made"))
+        }
+        Err(error) => Err(Error::new(ErrorKind::System, format!("cannot read the undo probe: {error:?}"))),
+    }
+}
+
+fn cannot_open(name: &ServiceName, key: i32, errno: Errno) -> Error {
+    let error = match errno.0 {
+        libc::EACCES | libc::EPERM => Error::new(
+            ErrorKind::PermissionDenied,
+            format!("cannot open the semaphore set under this name's key {key:#010x}: it belongs to another user, or a security policy forbids it"),
+        )
+        .help(format!("`ipcs -s` shows its owner, who can remove it with `ipcrm -S {key:#010x}`")),
+        libc::ENOSYS => return unsupported(name, errno),
+        _ => Error::new(ErrorKind::System, format!("cannot open the semaphore set under this name's key {key:#010x}")),
+    };
+    error.service(name).source(std::io::Error::from(errno))
+}
+
+fn cannot_create(name: &ServiceName, errno: Errno) -> Error {
+    let error = match errno.0 {
+        libc::ENOSYS | libc::EPERM | libc::EACCES => return unsupported(name, errno),
+        libc::ENOSPC => Error::new(ErrorKind::LimitReached, "cannot create the semaphore set: the system has as many as it may").help(
+            "`ipcs -s` lists them and `ipcrm` removes what nobody needs; the limits are SEMMNI and SEMMNS in /proc/sys/kernel/sem",
+        ),
+        libc::EINVAL => Error::new(
+            ErrorKind::LimitReached,
+            format!("cannot create the semaphore set: it needs {SEMAPHORES} semaphores, more than a set may have here"),
+        )
+        .help("raise SEMMSL, the first number in /proc/sys/kernel/sem"),
+        libc::ENOMEM => Error::new(ErrorKind::LimitReached, "cannot create the semaphore set: the kernel has no memory for it"),
+        _ => Error::new(ErrorKind::System, "cannot create the semaphore set"),
+    };
+    error.service(name).source(std::io::Error::from(errno))
+}
+
+fn unsupported(name: &ServiceName, errno: Errno) -> Error {
+    Error::new(ErrorKind::Unsupported, "this kernel or sandbox has no System V semaphores, by which procref counts")
+        .service(name)
+        .help("allow semget, semop, semtimedop and semctl in the sandbox's policy")
+        .source(std::io::Error::from(errno))
+}

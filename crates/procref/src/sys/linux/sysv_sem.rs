@@ -1,0 +1,129 @@
+//! System V semaphore sets (semget(2), semop(2), semctl(2)).
+//!
+//! There is no safe wrapper on the registry, rustix and nix have none, and libc lacks `semtimedop`. The C library
+//! adds nothing to the bare calls, which the guardian needs anyway, so these go straight to the kernel.
+
+#![expect(unsafe_code, reason = "system calls")]
+
+use super::raw::{Errno, syscall4};
+use crate::protocol::set::{Op, SEMAPHORES, Values};
+use std::time::Duration;
+
+/// Why an operation on a set did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetError {
+    /// The set has been removed (`EIDRM` for sleepers, `EINVAL` for who comes later).
+    Gone,
+    /// The array does not apply now (`EAGAIN`), also when its time was up.
+    Refused,
+    /// A signal handler ran, or the process was stopped and continued.
+    Interrupted,
+    /// The kernel said no.
+    Os(Errno),
+}
+
+impl SetError {
+    fn new(errno: Errno) -> Self {
+        match errno.0 {
+            libc::EIDRM | libc::EINVAL => Self::Gone,
+            libc::EAGAIN => Self::Refused,
+            libc::EINTR => Self::Interrupted,
+            _ => Self::Os(errno),
+        }
+    }
+}
+
+/// What `IPC_STAT` says of a set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    pub(crate) uid: u32,
+    pub(crate) creator: u32,
+    pub(crate) mode: u32,
+    pub(crate) semaphores: usize,
+}
+
+/// A set, by its identifier. The kernel does not count who has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SemSet {
+    id: i32,
+}
+
+impl SemSet {
+    pub(crate) const fn from_id(id: i32) -> Self {
+        Self { id }
+    }
+
+    pub(crate) const fn id(self) -> i32 {
+        self.id
+    }
+
+    /// The set under `key`; made, for this user alone, where `create` says so.
+    pub(crate) fn get(key: i32, create: bool) -> Result<Self, Errno> {
+        // Asking for no semaphores finds a set of any size: what is wrong with it is for the caller to say.
+        let (semaphores, flags) = if create { (SEMAPHORES, libc::IPC_CREAT | 0o600) } else { (0, 0) };
+        // SAFETY: semget takes three numbers.
+        let id = unsafe { syscall4(libc::SYS_semget, key as usize, semaphores, flags as usize, 0) }?;
+        Ok(Self { id: id as i32 })
+    }
+
+    fn control(self, sem: u16, command: i32, argument: usize) -> Result<usize, SetError> {
+        // SAFETY: every caller passes the argument that semctl(2) lists for its command.
+        unsafe { syscall4(libc::SYS_semctl, self.id as usize, usize::from(sem), command as usize, argument) }
+            .map_err(SetError::new)
+    }
+
+    pub(crate) fn stat(self) -> Result<Stat, SetError> {
+        let mut data = std::mem::MaybeUninit::<libc::semid_ds>::zeroed();
+        self.control(0, libc::IPC_STAT, data.as_mut_ptr() as usize)?;
+        // SAFETY: all zeros is a valid semid_ds, and the kernel has filled it.
+        let data = unsafe { data.assume_init() };
+        Ok(Stat {
+            uid: data.sem_perm.uid,
+            creator: data.sem_perm.cuid,
+            mode: u32::from(data.sem_perm.mode) & 0o777,
+            semaphores: data.sem_nsems as usize,
+        })
+    }
+
+    /// All values at one instant. The set must have [`SEMAPHORES`] of them.
+    pub(crate) fn values(self) -> Result<Values, SetError> {
+        let mut values: Values = [0; SEMAPHORES];
+        self.control(0, libc::GETALL, values.as_mut_ptr() as usize)?;
+        Ok(values)
+    }
+
+    pub(crate) fn value(self, sem: u16) -> Result<u16, SetError> {
+        self.control(sem, libc::GETVAL, 0).map(|value| value as u16)
+    }
+
+    /// How many processes sleep until this semaphore is zero.
+    pub(crate) fn waiting_for_zero(self, sem: u16) -> Result<usize, SetError> {
+        self.control(sem, libc::GETZCNT, 0)
+    }
+
+    /// Applies one array, all of it or nothing. Sleeps, no longer than `timeout`, where an operation says `wait`.
+    pub(crate) fn apply(self, ops: &[Op], timeout: Option<Duration>) -> Result<(), SetError> {
+        const MOST: usize = 64;
+        let mut buffer = [libc::sembuf { sem_num: 0, sem_op: 0, sem_flg: 0 }; MOST];
+        for (slot, op) in buffer.iter_mut().zip(ops) {
+            let undo = if op.undo { libc::SEM_UNDO } else { 0 };
+            let nowait = if op.wait { 0 } else { libc::IPC_NOWAIT };
+            *slot = libc::sembuf { sem_num: op.sem, sem_op: op.delta, sem_flg: (undo | nowait) as i16 };
+        }
+        let timeout = timeout.map(|time| libc::timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        });
+        let timeout = timeout.as_ref().map_or(0, |time| &raw const *time as usize);
+        // SAFETY: the kernel reads that many operations from `buffer`, and a timespec, both of which live on.
+        unsafe {
+            syscall4(libc::SYS_semtimedop, self.id as usize, buffer.as_ptr() as usize, ops.len().min(MOST), timeout)
+        }
+        .map(drop)
+        .map_err(SetError::new)
+    }
+
+    pub(crate) fn remove(self) -> Result<(), SetError> {
+        self.control(0, libc::IPC_RMID, 0).map(drop)
+    }
+}
