@@ -453,12 +453,11 @@ impl Hooks for AsyncHooks {
     fn stop(&self, info: ServiceInfo) -> Result<()> {
         let Some(stop) = &self.callbacks.stop else { return Ok(()) };
         let (callback, limit) = ("on_last_release", self.callbacks.settings.stop_timeout);
-        if let Some(runtime) = &self.runtime {
-            match run_on(runtime, callback, limit, made(callback, || stop(info.clone()))?) {
-                Ok(result) => return result,
-                // It was not this callback's doing; it is called where it can run.
-                Err(ShutDown) => {}
-            }
+        // A runtime that is shut down under the callback is not its failure: then it is called where it can run.
+        if let Some(runtime) = &self.runtime
+            && let Ok(result) = run_on(runtime, callback, limit, made(callback, || stop(info.clone()))?)
+        {
+            return result;
         }
         run_alone(callback, limit, made(callback, || stop(info))?)
     }
