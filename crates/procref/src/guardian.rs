@@ -15,10 +15,8 @@ use std::path::Path;
 /// returns at once.
 ///
 /// ```
-/// fn main() {
-///     procref::guardian::init();
-///     // the program
-/// }
+/// // At the top of `main`:
+/// procref::guardian::init();
 /// ```
 pub fn init() {
     crate::sys::guardian::main_if_asked();

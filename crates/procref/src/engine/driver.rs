@@ -208,7 +208,14 @@ impl Acquiring {
     fn lock(&mut self, unwanted: &mut dyn FnMut() -> bool) -> acquire::Event {
         match self.set().apply_while_wanted(&TAKE_LOCK, unwanted) {
             Ok(true) => match self.read() {
-                Ok(snapshot) => acquire::Event::Seen(snapshot.view()),
+                Ok(snapshot) => match self.set().is_of(&self.spec.name, &snapshot) {
+                    Ok(()) => acquire::Event::Seen(snapshot.view()),
+                    Err(error) => {
+                        let _ = self.set().apply(&WITHDRAW_AND_UNLOCK);
+                        self.set = None;
+                        self.failed(error)
+                    }
+                },
                 Err(error) => self.error("read the semaphore set", error),
             },
             Ok(false) => acquire::Event::Cancelled,

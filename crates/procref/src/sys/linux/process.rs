@@ -107,13 +107,15 @@ pub(super) fn readable(fd: BorrowedFd<'_>, milliseconds: Option<u64>) -> io::Res
     }
 }
 
-/// Makes sure that a process ends: each step's signal, then that step's grace, then the next step. `polite`: somebody
-/// has asked it already, so the first step's signal is spared and only its grace is given. Says whether it has gone.
-pub(crate) fn stop(process: &Process, steps: &[StopStep], polite: bool) -> io::Result<bool> {
-    for (index, step) in steps.iter().enumerate() {
-        let signal = Signal::from_named_raw(step.signal);
-        if !(polite && index == 0)
-            && let Some(signal) = signal
+/// Makes sure that a process ends: each step's signal, then that step's grace, then the next step. `asked`: somebody
+/// has just asked it to end in some other way, so it is first given the first step's grace for that. Says whether it
+/// has gone.
+pub(crate) fn stop(process: &Process, steps: &[StopStep], asked: bool) -> io::Result<bool> {
+    if asked && process.wait(steps.first().map(|step| step.grace))? {
+        return Ok(true);
+    }
+    for step in steps {
+        if let Some(signal) = Signal::from_named_raw(step.signal)
             && !process.signal(signal)?
         {
             return Ok(true);

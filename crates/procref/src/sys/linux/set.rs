@@ -71,11 +71,7 @@ impl Set {
             SetError::Os(errno) => Verdict::Wrong(cannot_open(name, key, errno)),
             other => Verdict::Wrong(Error::set(name, "look at the semaphore set", other)),
         };
-        let wrong = |kind, what: String| {
-            Err(Verdict::Wrong(Error::new(kind, what).service(name).help(format!(
-                "procref neither joins nor removes it; if nobody needs it, its owner can remove it with `ipcrm -S {key:#010x}`"
-            ))))
-        };
+        let wrong = |kind, what: String| Err(Verdict::Wrong(Error::new(kind, what).service(name).help(hands_off(key))));
         let stat = sems.stat().map_err(system)?;
         let user = effective_uid();
         if stat.uid != user || stat.creator != user {
@@ -100,33 +96,43 @@ impl Set {
             return wrong(ErrorKind::Incompatible, what);
         }
         let snapshot = sems.values().map(Snapshot::new).map_err(system)?;
+        Self { sems }.is_of(name, &snapshot).map_err(Verdict::Wrong)?;
+        Ok(snapshot)
+    }
+
+    /// Whether what the set says of itself is this name's: it may have been fresh when it was opened.
+    pub(crate) fn is_of(self, name: &ServiceName, snapshot: &Snapshot) -> Result<(), Error> {
+        let key = name.key(effective_uid());
+        let wrong =
+            |what: String, help: String| Err(Error::new(ErrorKind::Incompatible, what).service(name).help(help));
         match snapshot.value(LAYOUT) {
-            0 => return Ok(snapshot),
+            0 => return Ok(()),
             LAYOUT_VERSION => {}
             other => {
-                let what = format!(
-                    "the semaphore set under this name's key {key:#010x} has layout {other:#06x}, and this version of procref reads {LAYOUT_VERSION:#06x}"
+                return wrong(
+                    format!(
+                        "the semaphore set under this name's key {key:#010x} has layout {other:#06x}, and this version of procref reads {LAYOUT_VERSION:#06x}"
+                    ),
+                    hands_off(key),
                 );
-                return wrong(ErrorKind::Incompatible, what);
             }
         }
         if snapshot.name() != name.as_str().as_bytes() {
-            let what = format!(
-                "the key {key:#010x} of this name is taken by the service \"{}\": two names in four thousand million share a key",
-                String::from_utf8_lossy(&snapshot.name())
+            return wrong(
+                format!(
+                    "the key {key:#010x} of this name is taken by the service \"{}\": two names in four thousand million share a key",
+                    String::from_utf8_lossy(&snapshot.name())
+                ),
+                "choose another name for one of the two".into(),
             );
-            return Err(Verdict::Wrong(
-                Error::new(ErrorKind::Incompatible, what).service(name).help("choose another name for one of the two"),
-            ));
         }
         if snapshot.namespace() != namespace_fingerprint() {
-            let what =
-                "the service runs in another PID or time namespace, in which process numbers mean other processes";
-            return Err(Verdict::Wrong(Error::new(ErrorKind::Incompatible, what).service(name).help(
-                "processes that share a service must share the PID namespace (containers of one pod: `shareProcessNamespace`), or use another IPC namespace",
-            )));
+            return wrong(
+                "the service runs in another PID or time namespace, in which process numbers mean other processes".into(),
+                "processes that share a service must share the PID namespace (containers of one pod: `shareProcessNamespace`), or use another IPC namespace".into(),
+            );
         }
-        Ok(snapshot)
+        Ok(())
     }
 
     /// The set with this identifier, which somebody has verified.
@@ -188,6 +194,12 @@ impl Set {
     pub(crate) fn remove(self) -> Result<(), SetError> {
         self.sems.remove()
     }
+}
+
+fn hands_off(key: i32) -> String {
+    format!(
+        "procref neither joins nor removes it; if nobody needs it, its owner can remove it with `ipcrm -S {key:#010x}`"
+    )
 }
 
 enum Verdict {
