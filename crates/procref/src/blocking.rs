@@ -24,9 +24,12 @@
 
 use crate::engine::hooks::Hooks;
 use crate::engine::status::{Status, count, status};
-use crate::engine::{Answered, Begun, BegunRelease, Lease, Spec, begin};
+use crate::engine::{
+    Answered, Begun, BegunRelease, Lease, Spec, acquire_timed_out, begin, callback_timed_out, in_callback, panicked,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
+use crate::name::ServiceName;
 use crate::options::{Settings, setters};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,8 +48,18 @@ struct Callbacks {
     health_check: Option<Arc<HealthCheck>>,
     recover: Option<Box<Recover>>,
     stop: Option<Arc<Stop>>,
-    health_limit: Duration,
-    stop_limit: Duration,
+}
+
+/// The callbacks, with what they need to be called.
+struct BlockingHooks {
+    callbacks: Callbacks,
+    spec: Arc<Spec>,
+}
+
+impl fmt::Debug for BlockingHooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.callbacks.fmt(f)
+    }
 }
 
 impl fmt::Debug for Callbacks {
@@ -105,15 +118,14 @@ impl Builder {
     ///
     /// [`InvalidName`](ErrorKind::InvalidName); [`InvalidInput`](ErrorKind::InvalidInput): there is no
     /// `on_first_acquire`, or a setting cannot be.
-    pub fn build(mut self) -> Result<SharedService> {
+    pub fn build(self) -> Result<SharedService> {
         let spec = Spec::new(&self.name, self.settings)?;
         if self.callbacks.start.is_none() {
             let what = "there is no on_first_acquire, so nobody could start it";
             return Err(Error::new(ErrorKind::InvalidInput, what).service(&spec.name));
         }
-        self.callbacks.health_limit = spec.settings.health_timeout;
-        self.callbacks.stop_limit = spec.settings.stop_timeout;
-        Ok(SharedService { spec, hooks: Arc::new(self.callbacks) })
+        let hooks = Arc::new(BlockingHooks { callbacks: self.callbacks, spec: Arc::clone(&spec) });
+        Ok(SharedService { spec, hooks })
     }
 }
 
@@ -152,7 +164,7 @@ impl SharedService {
                     Some(Ok(Answered::Holds(lease))) => return Ok(ServiceHandle { lease }),
                     Some(Ok(Answered::Again)) => begin()?,
                     Some(Err(error)) => return Err(error),
-                    None => return Err(crate::engine::acquire_timed_out(&self.spec)),
+                    None => return Err(acquire_timed_out(&self.spec)),
                 },
             };
         }
@@ -241,60 +253,66 @@ impl ServiceHandle {
     }
 }
 
-impl Hooks for Callbacks {
+impl BlockingHooks {
+    /// A callback's panic is its failure.
+    fn call<T>(&self, callback: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        caught(&self.spec.name, callback, call)
+    }
+
+    /// Calls on a thread of its own, which is left behind when the time is up.
+    fn call_within<T: Send + 'static>(
+        &self,
+        callback: &'static str,
+        limit: Duration,
+        call: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (sends, receives) = mpsc::sync_channel(1);
+        let name = self.spec.name.clone();
+        let thread = std::thread::Builder::new().name("procref-callback".into());
+        thread.spawn(move || sends.send(caught(&name, callback, call)))?;
+        receives.recv_timeout(limit).unwrap_or_else(|_| Err(callback_timed_out(callback, limit)))
+    }
+}
+
+fn caught<T>(name: &ServiceName, callback: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(|| in_callback(name, call))).unwrap_or_else(|panic| Err(panicked(callback, &*panic)))
+}
+
+impl Hooks for BlockingHooks {
     fn start(&self) -> Result<ServiceInfo> {
-        match &self.start {
-            Some(start) => caught("on_first_acquire", start),
+        match &self.callbacks.start {
+            Some(start) => self.call("on_first_acquire", start),
             None => Err("there is no on_first_acquire".into()),
         }
     }
 
     fn checks_health(&self) -> bool {
-        self.health_check.is_some()
+        self.callbacks.health_check.is_some()
     }
 
     fn is_healthy(&self, info: ServiceInfo) -> bool {
-        let Some(check) = self.health_check.clone() else { return true };
-        limited("on_health_check", self.health_limit, move || Ok(check(info))).unwrap_or(false)
+        let Some(check) = self.callbacks.health_check.clone() else { return true };
+        let limit = self.spec.settings.health_timeout;
+        self.call_within("on_health_check", limit, move || Ok(check(info))).unwrap_or(false)
     }
 
     fn recovers(&self) -> bool {
-        self.recover.is_some()
+        self.callbacks.recover.is_some()
     }
 
     fn recover(&self, old: ServiceInfo) -> Result<ServiceInfo> {
-        match &self.recover {
-            Some(recover) => caught("on_recover", || recover(old)),
+        match &self.callbacks.recover {
+            Some(recover) => self.call("on_recover", || recover(old)),
             None => Err("there is no on_recover".into()),
         }
     }
 
     fn stops(&self) -> bool {
-        self.stop.is_some()
+        self.callbacks.stop.is_some()
     }
 
     fn stop(&self, info: ServiceInfo) -> Result<()> {
-        let Some(stop) = self.stop.clone() else { return Ok(()) };
-        limited("on_last_release", self.stop_limit, move || stop(info))
-    }
-}
-
-/// A callback's panic is its failure.
-fn caught<T>(callback: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(crate::engine::panicked(callback, &*panic)))
-}
-
-/// Calls on a thread of its own, which is left behind when the time is up.
-fn limited<T: Send + 'static>(
-    callback: &'static str,
-    limit: Duration,
-    call: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (sends, receives) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name("procref-callback".into());
-    thread.spawn(move || sends.send(caught(callback, call)))?;
-    match receives.recv_timeout(limit) {
-        Ok(result) => result,
-        Err(_) => Err(crate::engine::callback_timed_out(callback, limit)),
+        let Some(stop) = self.callbacks.stop.clone() else { return Ok(()) };
+        self.call_within("on_last_release", self.spec.settings.stop_timeout, move || stop(info))
     }
 }

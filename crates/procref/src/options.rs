@@ -191,9 +191,9 @@ macro_rules! setters {
         /// How long the service stays after its last client has gone, in case another one comes. Not at all by
         /// default.
         ///
-        /// A service that lingers is stopped by its guardian, by the [stop ladder](Self::stop_ladder), because the
-        /// process that let go last may long have ended: `on_last_release` is not called. Only a service with a
-        /// [pid](crate::ServiceInfo::pid) can linger.
+        /// When the time is over, the process that let go last calls `on_last_release`, on a thread of its own. If it
+        /// has ended by then, the guardian stops the service by the [stop ladder](Self::stop_ladder). Only a service
+        /// with a [pid](crate::ServiceInfo::pid) can linger.
         pub fn linger(mut self, time: Duration) -> Self {
             self.settings.linger = time;
             self

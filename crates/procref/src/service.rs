@@ -3,10 +3,12 @@
 use crate::engine::hooks::Hooks;
 use crate::engine::status::{Status, count, status};
 use crate::engine::{
-    Answered, Begun, BegunRelease, Lease, Pending, Spec, acquire_timed_out, begin, callback_timed_out, let_go, panicked,
+    Answered, Begun, BegunRelease, Lease, Pending, Spec, acquire_timed_out, begin, callback_timed_out, in_callback,
+    let_go, panicked,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
+use crate::name::ServiceName;
 use crate::options::{Settings, setters};
 use std::fmt;
 use std::future::Future;
@@ -30,7 +32,6 @@ struct Callbacks {
     health_check: Option<Box<HealthCheck>>,
     recover: Option<Box<Recover>>,
     stop: Option<Box<Stop>>,
-    settings: Settings,
 }
 
 impl fmt::Debug for Callbacks {
@@ -107,16 +108,15 @@ impl Builder {
     ///
     /// [`InvalidName`](ErrorKind::InvalidName); [`InvalidInput`](ErrorKind::InvalidInput): there is no
     /// `on_first_acquire`, or a setting cannot be.
-    pub fn build(mut self) -> Result<SharedService> {
+    pub fn build(self) -> Result<SharedService> {
         let spec = Spec::new(&self.name, self.settings)?;
         if self.callbacks.start.is_none() {
             let what = "there is no on_first_acquire, so nobody could start it";
             return Err(Error::new(ErrorKind::InvalidInput, what).service(&spec.name));
         }
-        self.callbacks.settings = spec.settings.clone();
-        let callbacks = Arc::new(self.callbacks);
-        let later: Arc<dyn Hooks> = Arc::new(AsyncHooks { callbacks: Arc::clone(&callbacks), runtime: None });
-        Ok(SharedService { spec, callbacks, later })
+        let now = AsyncHooks { callbacks: Arc::new(self.callbacks), spec: Arc::clone(&spec), runtime: None };
+        let later: Arc<dyn Hooks> = Arc::new(now.clone());
+        Ok(SharedService { spec, now, later })
     }
 }
 
@@ -124,7 +124,7 @@ impl Builder {
 #[derive(Clone, Debug)]
 pub struct SharedService {
     spec: Arc<Spec>,
-    callbacks: Arc<Callbacks>,
+    now: AsyncHooks,
     /// The callbacks for who has no runtime.
     later: Arc<dyn Hooks>,
 }
@@ -155,9 +155,7 @@ impl SharedService {
     /// Outside of a tokio runtime; and in one without its time driver, if the service has an `on_health_check` or an
     /// [`acquire_timeout`](Builder::acquire_timeout).
     pub async fn acquire(&self) -> Result<ServiceHandle> {
-        let runtime = Some(Handle::current());
-        let hooks: Arc<dyn Hooks> = Arc::new(AsyncHooks { callbacks: Arc::clone(&self.callbacks), runtime });
-        let acquire = self.acquire_with(hooks);
+        let acquire = self.acquire_with(Arc::new(self.now.on(Handle::current())));
         match self.spec.settings.acquire_timeout {
             None => acquire.await,
             Some(limit) => match tokio::time::timeout(limit, acquire).await {
@@ -191,10 +189,11 @@ impl SharedService {
     }
 
     async fn is_healthy(&self, held: &Held) -> bool {
-        let (Some(check), Some(lease)) = (&self.callbacks.health_check, &held.0) else { return true };
-        let check = check(lease.info().clone());
-        let limited = tokio::time::timeout(self.spec.settings.health_timeout, caught("on_health_check", check));
-        matches!(limited.await, Ok(Ok(true)))
+        let (Some(check), Some(lease)) = (&self.now.callbacks.health_check, &held.0) else { return true };
+        let callback = "on_health_check";
+        let Ok(check) = self.now.made(callback, || check(lease.info().clone())) else { return false };
+        let check = caught(self.spec.name.clone(), callback, check);
+        matches!(tokio::time::timeout(self.spec.settings.health_timeout, check).await, Ok(Ok(true)))
     }
 
     /// How many processes hold or await the service, as the kernel counts. 0 if there is no such service.
@@ -232,7 +231,7 @@ impl Held {
     }
 
     fn into_handle(mut self, service: &SharedService) -> ServiceHandle {
-        ServiceHandle { lease: self.0.take(), callbacks: Arc::clone(&service.callbacks) }
+        ServiceHandle { lease: self.0.take(), now: service.now.clone() }
     }
 }
 
@@ -283,7 +282,7 @@ impl Drop for Waits {
 #[must_use = "dropping the handle at once releases the service at once"]
 pub struct ServiceHandle {
     lease: Option<Lease>,
-    callbacks: Arc<Callbacks>,
+    now: AsyncHooks,
 }
 
 impl ServiceHandle {
@@ -336,8 +335,7 @@ impl ServiceHandle {
     /// Outside of a tokio runtime.
     pub async fn release(mut self) -> Result<()> {
         let Some(lease) = self.lease.take() else { return Ok(()) };
-        let hooks = AsyncHooks { callbacks: Arc::clone(&self.callbacks), runtime: Some(Handle::current()) };
-        match lease.release(Arc::new(hooks)) {
+        match lease.release(Arc::new(self.now.on(Handle::current()))) {
             BegunRelease::Over(result) => result,
             BegunRelease::Waits(pending) => pending.await,
         }
@@ -345,9 +343,10 @@ impl ServiceHandle {
 }
 
 /// The callbacks, called from a thread that may block, on a runtime.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct AsyncHooks {
     callbacks: Arc<Callbacks>,
+    spec: Arc<Spec>,
     /// `None`: on a small one of their own.
     runtime: Option<Handle>,
 }
@@ -356,71 +355,81 @@ struct AsyncHooks {
 struct ShutDown;
 
 impl AsyncHooks {
+    fn on(&self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self.clone() }
+    }
+
+    /// Making the future is the program's code, too.
+    fn made<T>(&self, callback: &'static str, make: impl FnOnce() -> Boxed<T>) -> Result<Boxed<T>> {
+        catch_unwind(AssertUnwindSafe(|| in_callback(&self.spec.name, make)))
+            .map_err(|panic| panicked(callback, &*panic))
+    }
+
     fn run<T: Send + 'static>(&self, callback: &'static str, limit: Duration, future: Boxed<Result<T>>) -> Result<T> {
         let result = match &self.runtime {
-            Some(runtime) => run_on(runtime, callback, limit, future),
-            None => Ok(run_alone(callback, limit, future)),
+            Some(runtime) => self.run_on(runtime, callback, limit, future),
+            None => Ok(self.run_alone(callback, limit, future)),
         };
         result.unwrap_or_else(|ShutDown| Err(format!("the tokio runtime was shut down while {callback} ran").into()))
     }
-}
 
-fn run_on<T: Send + 'static>(
-    runtime: &Handle,
-    callback: &'static str,
-    limit: Duration,
-    future: Boxed<Result<T>>,
-) -> Result<Result<T>, ShutDown> {
-    let (sends, receives) = mpsc::sync_channel(1);
-    let task = runtime.spawn(async move {
-        let result = caught(callback, future).await;
-        let _ = sends.send(result.and_then(|result| result));
-    });
-    match receives.recv_timeout(limit) {
-        Ok(result) => Ok(result),
-        Err(RecvTimeoutError::Disconnected) => Err(ShutDown),
-        Err(RecvTimeoutError::Timeout) => {
-            task.abort();
-            // Until the task has been dropped its code may run; one that never yields is not waited for for ever.
-            match receives.recv_timeout(limit.max(Duration::from_secs(1))) {
-                Ok(result) => Ok(result),
-                Err(_) => Ok(Err(callback_timed_out(callback, limit))),
+    fn run_on<T: Send + 'static>(
+        &self,
+        runtime: &Handle,
+        callback: &'static str,
+        limit: Duration,
+        future: Boxed<Result<T>>,
+    ) -> Result<Result<T>, ShutDown> {
+        let (sends, receives) = mpsc::sync_channel(1);
+        let future = caught(self.spec.name.clone(), callback, future);
+        let task = runtime.spawn(async move {
+            let result = future.await;
+            let _ = sends.send(result.and_then(|result| result));
+        });
+        match receives.recv_timeout(limit) {
+            Ok(result) => Ok(result),
+            Err(RecvTimeoutError::Disconnected) => Err(ShutDown),
+            Err(RecvTimeoutError::Timeout) => {
+                task.abort();
+                // Until the task has been dropped its code may run; one that never yields is not waited for for ever.
+                match receives.recv_timeout(limit.max(Duration::from_secs(1))) {
+                    Ok(result) => Ok(result),
+                    Err(_) => Ok(Err(callback_timed_out(callback, limit))),
+                }
             }
+        }
+    }
+
+    fn run_alone<T>(&self, callback: &'static str, limit: Duration, future: Boxed<Result<T>>) -> Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let future = caught(self.spec.name.clone(), callback, future);
+        let limited = runtime.block_on(async { tokio::time::timeout(limit, future).await });
+        // What the callback has left running is not waited for.
+        runtime.shutdown_background();
+        match limited {
+            Ok(result) => result.and_then(|result| result),
+            Err(_) => Err(callback_timed_out(callback, limit)),
         }
     }
 }
 
-fn run_alone<T: Send + 'static>(callback: &'static str, limit: Duration, future: Boxed<Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let limited = runtime.block_on(async { tokio::time::timeout(limit, caught(callback, future)).await });
-    // What the callback has left running is not waited for.
-    runtime.shutdown_background();
-    match limited {
-        Ok(result) => result.and_then(|result| result),
-        Err(_) => Err(callback_timed_out(callback, limit)),
-    }
-}
-
 /// A callback's panic is its failure.
-async fn caught<T>(callback: &'static str, mut future: Boxed<T>) -> Result<T> {
-    std::future::poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-        Err(panic) => Poll::Ready(Err(panicked(callback, &*panic))),
+async fn caught<T>(name: ServiceName, callback: &'static str, mut future: Boxed<T>) -> Result<T> {
+    std::future::poll_fn(move |context| {
+        match catch_unwind(AssertUnwindSafe(|| in_callback(&name, || future.as_mut().poll(context)))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(panic) => Poll::Ready(Err(panicked(callback, &*panic))),
+        }
     })
     .await
-}
-
-/// Making the future is the program's code, too.
-fn made<T>(callback: &'static str, make: impl FnOnce() -> Boxed<T>) -> Result<Boxed<T>> {
-    catch_unwind(AssertUnwindSafe(make)).map_err(|panic| panicked(callback, &*panic))
 }
 
 impl Hooks for AsyncHooks {
     fn start(&self) -> Result<ServiceInfo> {
         let Some(start) = &self.callbacks.start else { return Err("there is no on_first_acquire".into()) };
         let callback = "on_first_acquire";
-        self.run(callback, self.callbacks.settings.start_timeout, made(callback, start)?)
+        self.run(callback, self.spec.settings.start_timeout, self.made(callback, start)?)
     }
 
     fn checks_health(&self) -> bool {
@@ -430,8 +439,8 @@ impl Hooks for AsyncHooks {
     fn is_healthy(&self, info: ServiceInfo) -> bool {
         let Some(check) = &self.callbacks.health_check else { return true };
         let callback = "on_health_check";
-        let result = made(callback, || check(info)).and_then(|check| {
-            self.run(callback, self.callbacks.settings.health_timeout, Box::pin(async { Ok(check.await) }))
+        let result = self.made(callback, || check(info)).and_then(|check| {
+            self.run(callback, self.spec.settings.health_timeout, Box::pin(async { Ok(check.await) }))
         });
         result.unwrap_or(false)
     }
@@ -443,7 +452,7 @@ impl Hooks for AsyncHooks {
     fn recover(&self, old: ServiceInfo) -> Result<ServiceInfo> {
         let Some(recover) = &self.callbacks.recover else { return Err("there is no on_recover".into()) };
         let callback = "on_recover";
-        self.run(callback, self.callbacks.settings.start_timeout, made(callback, || recover(old))?)
+        self.run(callback, self.spec.settings.start_timeout, self.made(callback, || recover(old))?)
     }
 
     fn stops(&self) -> bool {
@@ -452,13 +461,13 @@ impl Hooks for AsyncHooks {
 
     fn stop(&self, info: ServiceInfo) -> Result<()> {
         let Some(stop) = &self.callbacks.stop else { return Ok(()) };
-        let (callback, limit) = ("on_last_release", self.callbacks.settings.stop_timeout);
+        let (callback, limit) = ("on_last_release", self.spec.settings.stop_timeout);
         // A runtime that is shut down under the callback is not its failure: then it is called where it can run.
         if let Some(runtime) = &self.runtime
-            && let Ok(result) = run_on(runtime, callback, limit, made(callback, || stop(info.clone()))?)
+            && let Ok(result) = self.run_on(runtime, callback, limit, self.made(callback, || stop(info.clone()))?)
         {
             return result;
         }
-        run_alone(callback, limit, made(callback, || stop(info))?)
+        self.run_alone(callback, limit, self.made(callback, || stop(info))?)
     }
 }

@@ -8,8 +8,8 @@ use crate::process::Known;
 use crate::protocol::acquire::{self, Acquire};
 use crate::protocol::release::{self, Release};
 use crate::protocol::set::{
-    ANNOUNCE, Instance, JOIN, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK_UNGUARDED, MARK_DOWN, Record,
-    Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
+    ANNOUNCE, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK_UNGUARDED,
+    MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
 };
 use crate::sys::{self, Process, Set, SetError, Witness, guardian, hints};
 use std::sync::{Arc, Mutex};
@@ -554,9 +554,21 @@ pub(super) struct Releasing {
     error: Option<Error>,
 }
 
+/// How far it came.
+#[derive(Debug)]
+pub(super) enum Released {
+    /// It is over.
+    Over(Result<()>),
+    /// The reference has been given back. When the service has lingered, `on_last_release` is to be called by this
+    /// process, if it still lives.
+    AsHeir(Releasing),
+    /// The next step may block.
+    WouldBlock(Releasing),
+}
+
 impl Releasing {
-    pub(super) fn new(spec: &Arc<Spec>, member: &Member) -> Self {
-        let (machine, action) = Release::new(!spec.settings.linger.is_zero());
+    pub(super) fn new(spec: &Arc<Spec>, member: &Member, stops: bool) -> Self {
+        let (machine, action) = Release::new(!spec.settings.linger.is_zero(), stops);
         let witness = member.witness.as_ref().and_then(|witness| witness.try_clone().ok());
         Self {
             machine,
@@ -570,35 +582,37 @@ impl Releasing {
         }
     }
 
-    /// Goes on as far as nothing blocks; `None` if the next step may.
-    pub(super) fn advance(&mut self) -> Option<Result<()>> {
+    /// Goes on as far as nothing blocks.
+    pub(super) fn advance(self) -> Released {
         self.go(None)
     }
 
     /// Goes on to the end.
-    pub(super) fn finish(&mut self, hooks: &dyn Hooks) -> Result<()> {
-        self.go(Some(hooks)).unwrap_or(Ok(()))
+    pub(super) fn finish(self, hooks: &dyn Hooks) -> Released {
+        self.go(Some(hooks))
     }
 
-    fn go(&mut self, hooks: Option<&dyn Hooks>) -> Option<Result<()>> {
+    fn go(mut self, hooks: Option<&dyn Hooks>) -> Released {
         use release::Action as A;
         loop {
             let event = match (self.action, hooks) {
-                (A::Return(outcome), _) => return Some(self.outcome(outcome)),
-                (A::LeaveNotLast, _) => self.event(self.set.apply(&LEAVE_NOT_LAST)),
-                (A::LeaveToGuardian, _) => self.event(self.set.apply(&LEAVE_TO_GUARDIAN)),
-                (_, None) => return None,
-                (A::ReplaceGuardian, _) => {
-                    match replace_guardian(&self.spec, self.set, self.witness.as_ref(), || false) {
-                        Ok(_) => release::Event::Done,
-                        Err(Trouble::Set(SetError::Gone)) => release::Event::Gone,
-                        Err(Trouble::Set(_)) => release::Event::Failed,
-                        Err(Trouble::Other(error)) => {
-                            tracing::warn!(service = %self.spec.name, %error, "no guardian can linger, stops at once");
-                            release::Event::Failed
-                        }
-                    }
+                (A::Return(release::Outcome::LeftAsHeir), _) => {
+                    (self.machine, self.action) = Release::inherit();
+                    return Released::AsHeir(self);
                 }
+                (A::Return(outcome), _) => return Released::Over(self.outcome(outcome)),
+                (A::LeaveNotLast, _) => self.event(self.set.apply(&LEAVE_NOT_LAST)),
+                (A::LeaveToGuardian { heir: false }, _) => self.event(self.set.apply(&LEAVE_TO_GUARDIAN)),
+                (A::LeaveToGuardian { heir: true }, _) => self.event(self.set.apply(&LEAVE_AS_HEIR)),
+                (_, None) => return Released::WouldBlock(self),
+                (A::ReplaceGuardian, _) => self.replace_guardian(),
+                (A::Linger, _) => match self.set.apply_until(&SOMEBODY_CAME, self.spec.settings.linger) {
+                    Ok(true) => release::Event::Done,
+                    Ok(false) => release::Event::TimedOut,
+                    Err(error) => self.event(Err(error)),
+                },
+                (A::ShutAsHeir, _) => self.event(self.set.apply_while_wanted(&HEIR_SHUT, || false).map(|_| ())),
+                (A::Resign, _) => self.event(self.set.apply(&RESIGN)),
                 (A::LeaveLast, _) => self.event(self.set.apply_while_wanted(&LEAVE_LAST, || false).map(|_| ())),
                 (A::MarkDown, _) => self.mark_down(),
                 (A::Stop, Some(hooks)) => self.stop(hooks),
@@ -611,10 +625,25 @@ impl Releasing {
         }
     }
 
+    fn replace_guardian(&self) -> release::Event {
+        match replace_guardian(&self.spec, self.set, self.witness.as_ref(), || false) {
+            Ok(_) => release::Event::Done,
+            Err(Trouble::Set(SetError::Gone)) => release::Event::Gone,
+            Err(Trouble::Set(error)) => {
+                tracing::warn!(service = %self.spec.name, ?error, "no guardian can linger: it is stopped at once");
+                release::Event::Failed
+            }
+            Err(Trouble::Other(error)) => {
+                tracing::warn!(service = %self.spec.name, %error, "no guardian can linger: it is stopped at once");
+                release::Event::Failed
+            }
+        }
+    }
+
     fn outcome(&mut self, outcome: release::Outcome) -> Result<()> {
         use release::Outcome as O;
         match outcome {
-            O::SetRemoved => Err(Error::set_removed(&self.spec.name, "release")),
+            O::SetRemoved => Err(self.error.take().unwrap_or_else(|| Error::set_removed(&self.spec.name, "release"))),
             outcome => {
                 tracing::debug!(service = %self.spec.name, ?outcome, "released");
                 self.error.take().map_or(Ok(()), Err)
@@ -688,6 +717,15 @@ impl Releasing {
             }
             Ok(_) => self.event(self.set.apply(&UNLOCK)),
             Err(error) => self.event(Err(error)),
+        }
+    }
+}
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        // No thread could be started for it, or it panicked: the guardian waits for heirs that live.
+        if self.machine.is_heir() {
+            let _ = self.set.apply(&RESIGN);
         }
     }
 }

@@ -16,9 +16,10 @@ use crate::options::{Settings, StopStep};
 use crate::process::Known;
 use crate::sys::hints::{self, Hints};
 use crate::sys::{PerProcess, Process, Set, SetError, Witness, watch};
-use driver::{Acquiring, Progress, Releasing, Trouble};
+use driver::{Acquiring, Progress, Released, Releasing, Trouble};
 use hooks::Hooks;
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -144,6 +145,23 @@ pub(crate) struct Lease {
     released: bool,
 }
 
+thread_local! {
+    /// The service whose callback this thread is in.
+    static CALLBACK_OF: RefCell<Option<ServiceName>> = const { RefCell::new(None) };
+}
+
+/// Runs a service's callback, or one step of it.
+pub(crate) fn in_callback<T>(name: &ServiceName, call: impl FnOnce() -> T) -> T {
+    struct Restore(Option<ServiceName>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CALLBACK_OF.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CALLBACK_OF.replace(Some(name.clone())));
+    call()
+}
+
 /// What came of beginning to acquire.
 #[derive(Debug)]
 pub(crate) enum Begun {
@@ -156,6 +174,10 @@ pub(crate) enum Begun {
 /// Begins to acquire: does what does not block, and has a thread do the rest. `hooks` are the callbacks for now,
 /// `later` those for a release that nobody awaits.
 pub(crate) fn begin(spec: &Arc<Spec>, hooks: Arc<dyn Hooks>, later: &Arc<dyn Hooks>) -> Result<Begun> {
+    if CALLBACK_OF.with_borrow(|callback| callback.as_ref() == Some(&spec.name)) {
+        let what = "one of its own callbacks acquires it, and would wait for itself for ever";
+        return Err(Error::new(ErrorKind::InvalidInput, what).service(&spec.name));
+    }
     let entry = entry(&spec.name);
     let mut phase = entry.lock();
     match &mut *phase {
@@ -290,8 +312,8 @@ impl Job {
                 for ticket in waiting {
                     let _ = ticket.answer(answer.clone().map(|()| Answered::Again));
                 }
-                let mut releasing = Releasing::new(&self.spec, &member);
-                let result = releasing.finish(&*self.later);
+                let releasing = Releasing::new(&self.spec, &member, self.later.stops());
+                let result = left(releasing.finish(&*self.later), &self.spec, &self.later);
                 settle_released(&self.entry);
                 if let Err(error) = result {
                     tracing::error!(service = %self.spec.name, %error, "cannot release what nobody waited for");
@@ -299,6 +321,24 @@ impl Job {
             }
         }
     }
+}
+
+/// What came of a release that went to its end. An heir goes on on a thread that nobody waits for.
+fn left(released: Released, spec: &Arc<Spec>, later: &Arc<dyn Hooks>) -> Result<()> {
+    let releasing = match released {
+        Released::Over(result) => return result,
+        Released::AsHeir(releasing) | Released::WouldBlock(releasing) => releasing,
+    };
+    let (name, hooks) = (spec.name.clone(), Arc::clone(later));
+    let spawned = spawn(spec, move || {
+        if let Released::Over(Err(error)) = releasing.finish(&*hooks) {
+            tracing::error!(service = %name, %error, "cannot stop the service that has lingered");
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(service = %spec.name, %error, "on_last_release will not be called: the guardian stops the service");
+    }
+    Ok(())
 }
 
 /// The reference has been given back; who has come in the meantime begins anew.
@@ -422,16 +462,18 @@ impl Lease {
         };
         *phase = Phase::Busy { member: Some(Arc::clone(&member)), handles: 0, waiting: Vec::new() };
         drop(phase);
-        let mut releasing = Releasing::new(&self.spec, &member);
-        if let Some(result) = releasing.advance() {
-            settle_released(&self.entry);
-            return BegunRelease::Over(result);
-        }
+        let releasing = match Releasing::new(&self.spec, &member, hooks.stops()).advance() {
+            Released::WouldBlock(releasing) => releasing,
+            released => {
+                settle_released(&self.entry);
+                return BegunRelease::Over(left(released, &self.spec, &self.hooks));
+            }
+        };
         let (ticket, pending) = ticket::ticket();
         let job = Stop { entry: Arc::clone(&self.entry), ticket: Some(ticket), result: Ok(()) };
+        let (spec, later) = (Arc::clone(&self.spec), Arc::clone(&self.hooks));
         let spawned = spawn(&self.spec, move || {
-            let mut releasing = releasing;
-            let result = releasing.finish(&*hooks);
+            let result = left(releasing.finish(&*hooks), &spec, &later);
             job.end(result);
         });
         match spawned {
@@ -480,6 +522,7 @@ impl Drop for Lease {
 }
 
 /// Lets go of a lease without waiting: for who may not block.
+#[cfg(feature = "tokio")]
 pub(crate) fn let_go(lease: Lease) {
     let hooks = Arc::clone(&lease.hooks);
     match lease.release(hooks) {

@@ -17,7 +17,8 @@ pub enum Action {
     /// Wait with [`SOMEBODY_CAME`](super::set::SOMEBODY_CAME) for as long as the service lingers. → `Done`,
     /// `TimedOut`, `Gone`
     Linger,
-    /// Apply [`GUARDIAN_SHUT`](super::set::GUARDIAN_SHUT) and read the set. → `Seen`, `Refused`, `Gone`
+    /// Apply [`GUARDIAN_SHUT`](super::set::GUARDIAN_SHUT), which waits for heirs, and read the set. → `Seen`,
+    /// `Refused`, `Gone`
     Shut,
     /// Apply [`MARK_DOWN`](super::set::MARK_DOWN). → `Done`, `Gone`
     MarkDown,

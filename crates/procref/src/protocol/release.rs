@@ -5,8 +5,19 @@
 pub enum Action {
     /// Apply [`LEAVE_NOT_LAST`](super::set::LEAVE_NOT_LAST). → `Done`, `Refused`, `Gone`
     LeaveNotLast,
-    /// Apply [`LEAVE_TO_GUARDIAN`](super::set::LEAVE_TO_GUARDIAN). → `Done`, `Refused` (no guardian), `Gone`
-    LeaveToGuardian,
+    /// Apply [`LEAVE_TO_GUARDIAN`](super::set::LEAVE_TO_GUARDIAN) or, for an heir,
+    /// [`LEAVE_AS_HEIR`](super::set::LEAVE_AS_HEIR). → `Done`, `Refused` (no guardian), `Gone`
+    LeaveToGuardian {
+        /// Whether this process will call `on_last_release`.
+        heir: bool,
+    },
+    /// Wait with [`SOMEBODY_CAME`](super::set::SOMEBODY_CAME) for as long as the service lingers. → `Done`,
+    /// `TimedOut`, `Gone`
+    Linger,
+    /// Apply [`HEIR_SHUT`](super::set::HEIR_SHUT). → `Done`, `Refused` (somebody came), `Gone`
+    ShutAsHeir,
+    /// Apply [`RESIGN`](super::set::RESIGN). → `Done`, `Gone`
+    Resign,
     /// Apply [`LOCK_UNGUARDED`](super::set::LOCK_UNGUARDED), make a guardian and unlock. → `Done`, `Failed`, `Gone`
     ReplaceGuardian,
     /// Apply [`LEAVE_LAST`](super::set::LEAVE_LAST). → `Done`, `Refused`, `Gone`
@@ -35,6 +46,8 @@ pub enum Event {
     Refused,
     /// It failed; whoever performs the actions knows why.
     Failed,
+    /// The time was up.
+    TimedOut,
     /// The set has been removed.
     Gone,
 }
@@ -44,6 +57,8 @@ pub enum Event {
 pub enum Outcome {
     /// Others hold the service, or the guardian lingers.
     Left,
+    /// The service lingers, and this process is an heir: go on with [`Release::inherit`].
+    LeftAsHeir,
     /// This was the last reference, and the service has been stopped.
     Stopped,
     /// The service could not be stopped; the guardian goes on trying.
@@ -58,6 +73,9 @@ enum State {
     LeavingToGuardian,
     Replacing,
     LeavingLast,
+    Lingering,
+    ShuttingAsHeir,
+    Resigning,
     MarkingDown,
     Stopping,
     Finishing,
@@ -70,17 +88,27 @@ enum State {
 pub struct Release {
     state: State,
     lingers: bool,
+    stops: bool,
 }
 
 impl Release {
-    /// `lingers`: whether the service outlives its last client for a while.
+    /// `lingers`: whether the service outlives its last client for a while. `stops`: whether there is an
+    /// `on_last_release`.
     #[must_use]
-    pub const fn new(lingers: bool) -> (Self, Action) {
-        if lingers {
-            (Self { state: State::LeavingToGuardian, lingers }, Action::LeaveToGuardian)
-        } else {
-            (Self { state: State::Leaving, lingers }, Action::LeaveNotLast)
-        }
+    pub const fn new(lingers: bool, stops: bool) -> (Self, Action) {
+        (Self { state: State::Leaving, lingers, stops }, Action::LeaveNotLast)
+    }
+
+    /// What an heir does, after [`LeftAsHeir`](Outcome::LeftAsHeir).
+    #[must_use]
+    pub const fn inherit() -> (Self, Action) {
+        (Self { state: State::Lingering, lingers: false, stops: true }, Action::Linger)
+    }
+
+    /// Whether this process is counted as an heir.
+    #[must_use]
+    pub const fn is_heir(&self) -> bool {
+        matches!(self.state, State::Lingering | State::ShuttingAsHeir | State::Resigning)
     }
 
     /// The next action, after `event` came of the last one.
@@ -93,27 +121,44 @@ impl Release {
         use Event as E;
         use State as S;
         match (self.state, event) {
-            (S::Leaving | S::LeavingToGuardian, E::Done) => self.go(S::Over, A::Return(Outcome::Left)),
+            (S::Leaving, E::Done) => self.end(Outcome::Left),
+            (S::Leaving, E::Refused) if self.lingers => self.leave_to_guardian(),
             (S::Leaving, E::Refused) => self.go(S::LeavingLast, A::LeaveLast),
+
+            (S::LeavingToGuardian, E::Done) if self.stops => self.end(Outcome::LeftAsHeir),
+            (S::LeavingToGuardian, E::Done) => self.end(Outcome::Left),
             (S::LeavingToGuardian, E::Refused) => self.go(S::Replacing, A::ReplaceGuardian),
-            (S::Replacing, E::Done) => self.go(S::LeavingToGuardian, A::LeaveToGuardian),
+            (S::Replacing, E::Done) => self.leave_to_guardian(),
             // Nobody can linger for us. Stopping early is the lesser evil: it stops nothing that is in use.
             (S::Replacing, E::Failed) => {
                 self.lingers = false;
                 self.go(S::Leaving, A::LeaveNotLast)
             }
+
+            (S::Lingering, E::TimedOut) => self.go(S::ShuttingAsHeir, A::ShutAsHeir),
+            (S::Lingering, E::Done) | (S::ShuttingAsHeir, E::Refused) => self.go(S::Resigning, A::Resign),
+            (S::Resigning, _) => self.end(Outcome::Left),
+
             // Exactly one of the two arrays applies at any moment, so this ends.
             (S::LeavingLast, E::Refused) => self.go(S::Leaving, A::LeaveNotLast),
-            (S::LeavingLast, E::Done) => self.go(S::MarkingDown, A::MarkDown),
+            (S::LeavingLast | S::ShuttingAsHeir, E::Done) => self.go(S::MarkingDown, A::MarkDown),
             (S::MarkingDown, E::Done) => self.go(S::Stopping, A::Stop),
             (S::MarkingDown, E::Refused) => self.go(S::Ending(Outcome::Stopped), A::Remove),
             (S::Stopping, E::Done) => self.go(S::Finishing, A::Finish),
             (S::Finishing, E::Done) => self.go(S::Ending(Outcome::Stopped), A::Remove),
             (S::Finishing, E::Failed) => self.go(S::Ending(Outcome::Failed), A::Unlock),
-            (S::Ending(outcome), E::Done | E::Gone) => self.go(S::Over, A::Return(outcome)),
-            (_, E::Gone) => self.go(S::Over, A::Return(Outcome::SetRemoved)),
+            (S::Ending(outcome), _) => self.end(outcome),
+            (_, E::Gone) => self.end(Outcome::SetRemoved),
             (state, event) => unreachable!("{event:?} in {state:?}"),
         }
+    }
+
+    fn leave_to_guardian(&mut self) -> Action {
+        self.go(State::LeavingToGuardian, Action::LeaveToGuardian { heir: self.stops })
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Action {
+        self.go(State::Over, Action::Return(outcome))
     }
 
     fn go(&mut self, state: State, action: Action) -> Action {

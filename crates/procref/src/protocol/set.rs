@@ -23,26 +23,28 @@ pub const UP: u16 = 3;
 pub const GUARDIAN: u16 = 4;
 /// Raised by a short-lived process to find out whether the kernel undoes. With undo.
 pub const PROBE: u16 = 5;
+/// Processes that have let go, and will call `on_last_release` when the service has lingered. With undo.
+pub const HEIRS: u16 = 6;
 /// How many starts have failed: lets those who waited for a failed start fail at once with its cause.
-pub const FAILURES: u16 = 6;
+pub const FAILURES: u16 = 7;
 /// Which kind of instance is recorded: one of the `INSTANCE_` values.
-pub const INSTANCE: u16 = 7;
+pub const INSTANCE: u16 = 8;
 /// Which instance is recorded; counts up by one with every published start or recovery. Two pieces.
-pub const GENERATION: u16 = 8;
+pub const GENERATION: u16 = 9;
 /// The service's process. Two pieces.
-pub const PID: u16 = 10;
+pub const PID: u16 = 11;
 /// When that process started, in clock ticks since boot (proc_pid_stat(5), field 22). Three pieces.
-pub const START: u16 = 12;
+pub const START: u16 = 13;
 /// The service's port; 0 for none. Two pieces.
-pub const PORT: u16 = 15;
+pub const PORT: u16 = 16;
 /// Checksum of the file with the service's details; 0 for no details. Two pieces.
-pub const DETAILS: u16 = 17;
+pub const DETAILS: u16 = 18;
 /// The guardian's process. Two pieces.
-pub const GUARDIAN_PID: u16 = 19;
+pub const GUARDIAN_PID: u16 = 20;
 /// Fingerprint of the namespaces in which pids and start times mean what they say. Two pieces.
-pub const NAMESPACE: u16 = 21;
+pub const NAMESPACE: u16 = 22;
 /// The service's name, two bytes in each.
-pub const NAME: u16 = 23;
+pub const NAME: u16 = 24;
 /// How many semaphores the set has.
 pub const SEMAPHORES: usize = NAME as usize + MAX_NAME / 2;
 
@@ -120,14 +122,23 @@ pub const LEAVE_LAST: [Op; 4] =
     [Op::add(CLIENTS, -1).undo(), Op::zero(CLIENTS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// Leaves, last or not, if a guardian watches: it lingers and stops the service.
 pub const LEAVE_TO_GUARDIAN: [Op; 3] = [Op::add(CLIENTS, -1).undo(), Op::add(GUARDIAN, -1), Op::add(GUARDIAN, 1)];
+/// The same, and this process is an heir: it will call `on_last_release`, unless it is gone by then.
+pub const LEAVE_AS_HEIR: [Op; 4] =
+    [Op::add(CLIENTS, -1).undo(), Op::add(HEIRS, 1).undo(), Op::add(GUARDIAN, -1), Op::add(GUARDIAN, 1)];
+/// An heir has nothing to do any more.
+pub const RESIGN: [Op; 1] = [Op::add(HEIRS, -1).undo()];
+/// An heir shuts the door after lingering, unless somebody has come.
+pub const HEIR_SHUT: [Op; 4] =
+    [Op::zero(CLIENTS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo(), Op::add(HEIRS, -1).undo()];
 /// The guardian's sleep: until nobody is left, and with the door shut as it wakes.
 pub const GUARDIAN_SLEEP: [Op; 3] = [Op::zero(CLIENTS).wait(), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// The guardian's sleep before it lingers: until nobody is left. The door stays open.
 pub const GUARDIAN_IDLE: [Op; 1] = [Op::zero(CLIENTS).wait()];
 /// Completes as soon as a client is there, even one that leaves again before the sleeper runs.
 pub const SOMEBODY_CAME: [Op; 2] = [Op::add(CLIENTS, -1).wait(), Op::add(CLIENTS, 1)];
-/// Shuts the door after lingering, unless somebody has come.
-pub const GUARDIAN_SHUT: [Op; 3] = [Op::zero(CLIENTS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// The guardian shuts the door after lingering, unless somebody has come. Heirs that live go first.
+pub const GUARDIAN_SHUT: [Op; 4] =
+    [Op::zero(CLIENTS), Op::zero(HEIRS).wait(), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// Begins a transition in order to replace the guardian; refused as soon as there is one.
 pub const LOCK_UNGUARDED: [Op; 3] = [Op::zero(GUARDIAN), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// Counts a reference if there is none, in a set that is only a counter.

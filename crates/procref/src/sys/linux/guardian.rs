@@ -310,14 +310,10 @@ impl Performer<'_> {
     }
 
     fn linger(&self) -> Event {
-        let end = raw::monotonic().saturating_add(self.plan.linger.saturating_mul(1_000_000));
-        loop {
-            let left = end.saturating_sub(raw::monotonic());
-            match self.set.apply_within(&SOMEBODY_CAME, Some(Duration::from_nanos(left))) {
-                Err(SetError::Interrupted) => {}
-                Err(SetError::Refused) => return Event::TimedOut,
-                result => return event(result),
-            }
+        match self.set.apply_until(&SOMEBODY_CAME, Duration::from_millis(self.plan.linger)) {
+            Ok(true) => Event::Done,
+            Ok(false) => Event::TimedOut,
+            Err(error) => event(Err(error)),
         }
     }
 

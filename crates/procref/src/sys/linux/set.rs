@@ -2,7 +2,7 @@
 
 use super::detach;
 use super::process::{effective_uid, namespace_fingerprint};
-use super::raw::Errno;
+use super::raw::{self, Errno};
 use super::sysv_sem::{SemSet, SetError};
 use crate::error::{Error, ErrorKind};
 use crate::name::ServiceName;
@@ -157,6 +157,20 @@ impl Set {
     /// Applies an array that may sleep, at the most for `time`; a signal interrupts it.
     pub(crate) fn apply_within(self, ops: &[Op], time: Option<Duration>) -> Result<(), SetError> {
         self.sems.apply(ops, time)
+    }
+
+    /// Applies an array that may sleep, however often a signal interrupts it. `Ok(false)`: the time was up.
+    pub(crate) fn apply_until(self, ops: &[Op], time: Duration) -> Result<bool, SetError> {
+        let end = raw::monotonic().saturating_add(time.as_nanos().try_into().unwrap_or(u64::MAX));
+        loop {
+            let left = end.saturating_sub(raw::monotonic());
+            match self.sems.apply(ops, Some(Duration::from_nanos(left))) {
+                Ok(()) => return Ok(true),
+                Err(SetError::Refused) => return Ok(false),
+                Err(SetError::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Applies an array that may sleep until `unwanted` says that nobody wants it any more.
