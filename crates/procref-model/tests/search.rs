@@ -1,0 +1,85 @@
+//! The searches, and the mistakes that they must find.
+
+use procref_model::search::search;
+use procref_model::world::{Config, Mistake};
+
+const MOST: usize = 6_000_000;
+
+fn holds(name: &str, config: Config) {
+    match search(&config, MOST) {
+        Ok(report) => println!("{name}: {report:?}"),
+        Err(found) => panic!("{name}: {found}"),
+    }
+}
+
+fn finds(mistake: Mistake, config: Config) {
+    let config = Config { mistake: Some(mistake), ..config };
+    match search(&config, MOST) {
+        Ok(report) => panic!("{mistake:?} was not found in {report:?}"),
+        Err(found) => println!("{mistake:?}: {found}"),
+    }
+}
+
+#[test]
+fn two_clients_twice() {
+    holds("two clients, two rounds", Config { rounds: 2, ..Config::default() });
+}
+
+#[test]
+fn two_clients_and_two_kills() {
+    holds("two clients, two kills", Config { kills: 2, ..Config::default() });
+}
+
+#[test]
+fn two_clients_a_kill_and_a_death() {
+    holds("a kill and a death", Config { kills: 1, deaths: 1, ..Config::default() });
+}
+
+#[test]
+fn recovery() {
+    holds("recovery", Config { kills: 1, deaths: 1, recovers: true, ..Config::default() });
+}
+
+#[test]
+fn failing_starts() {
+    holds("failing starts", Config { clients: 3, failures: 2, ..Config::default() });
+    holds("failing starts and a kill", Config { kills: 1, failures: 1, ..Config::default() });
+}
+
+#[test]
+fn cancelled_waits() {
+    holds("cancelled waits", Config { cancels: 2, kills: 1, ..Config::default() });
+}
+
+#[test]
+fn lingering() {
+    holds("lingering", Config { lingers: true, kills: 1, ..Config::default() });
+    holds("lingering, two rounds", Config { lingers: true, rounds: 2, ..Config::default() });
+}
+
+#[test]
+fn removed_sets() {
+    holds("a removed set", Config { removals: 1, ..Config::default() });
+    holds("a removed set and a kill", Config { removals: 1, kills: 1, ..Config::default() });
+}
+
+#[test]
+fn three_clients() {
+    holds("three clients", Config { clients: 3, ..Config::default() });
+    holds("three clients and a kill", Config { clients: 3, kills: 1, ..Config::default() });
+}
+
+#[test]
+fn mistakes_are_found() {
+    let two = Config { kills: 1, ..Config::default() };
+    finds(Mistake::LeaveInTwoSteps, two);
+    finds(Mistake::UnlockBySetval, two);
+    finds(Mistake::StopWithoutLock, two);
+    finds(Mistake::NoPredecessorRule, Config { kills: 2, ..two });
+    finds(Mistake::JoinWithoutLock, two);
+    finds(Mistake::NoReplacement, Config { kills: 2, ..two });
+    finds(Mistake::GoneIsZero, Config { removals: 1, kills: 0, ..two });
+    finds(Mistake::LingerWithoutLook, Config { lingers: true, ..two });
+    finds(Mistake::LockWithoutUndo, two);
+    finds(Mistake::NoWitness, Config { removals: 1, kills: 0, ..two });
+}
