@@ -65,10 +65,6 @@ pub enum Mistake {
     NoPredecessorRule,
     /// A joiner does not look at the lock.
     JoinWithoutLock,
-    /// A service is published whether or not a guardian watches.
-    PublishUnguarded,
-    /// Nobody replaces a guardian.
-    NoReplacement,
     /// A set that has gone is taken for a count of 0.
     GoneIsZero,
     /// The guardian, after lingering, does not look whether somebody has come.
@@ -187,8 +183,8 @@ pub struct World {
     pub processes: Vec<Process>,
     /// All services that were ever started.
     pub services: Vec<Service>,
-    /// What the hints say: which set, and which service.
-    pub hints: Option<(u8, u8)>,
+    /// What the hints say: which set, and which service or starter.
+    pub hints: Option<(u8, Hint)>,
     /// What may still go wrong.
     pub kills: u8,
     /// As above.
@@ -201,6 +197,15 @@ pub struct World {
     pub removals: u8,
     /// A guardian has been killed, or has been refused its work by a removed set.
     pub unguarded: bool,
+}
+
+/// What the hints name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hint {
+    /// A service.
+    Service(u8),
+    /// The process that starts one.
+    Starter(u8),
 }
 
 /// A promise that was broken.
@@ -266,6 +271,13 @@ impl World {
 
     fn alive(&self, service: u8) -> bool {
         self.services.get(usize::from(service)).is_some_and(|service| service.alive)
+    }
+
+    fn lives(&self, hint: Hint) -> bool {
+        match hint {
+            Hint::Service(service) => self.alive(service),
+            Hint::Starter(starter) => self.processes.get(usize::from(starter)).is_some_and(|process| process.alive),
+        }
     }
 
     /// Somebody of ours ends a service.
@@ -445,7 +457,7 @@ impl World {
             let recorded = self.set.is_some_and(|set| {
                 set.snapshot().record().instance == Instance::Process { pid: service as u32 + 1, start: 1 }
             });
-            let hinted = self.hints.is_some_and(|(_, hinted)| usize::from(hinted) == service);
+            let hinted = self.hints.is_some_and(|(_, hint)| hint == Hint::Service(service as u8));
             if !self.unguarded {
                 return Err(format!("service {service} runs, nobody holds it, and no guardian was killed"));
             }
@@ -526,9 +538,6 @@ impl World {
                     Task::Holding { set, .. } => set,
                     _ => return,
                 };
-                if config.mistake == Some(Mistake::NoReplacement) {
-                    return;
-                }
                 let mut world = self.clone();
                 if world.apply(place, set, &LOCK_UNGUARDED) == Some(Applied::Yes) {
                     world.edit(place, |process| process.job = Job::Replacing { set, made: None });
@@ -669,7 +678,7 @@ impl World {
                 done(world, event, set, None, next);
             }
             (A::AskWitness, _) => {
-                let lives = world.hints.is_some_and(|(_, service)| world.alive(service));
+                let lives = world.hints.is_some_and(|(_, hint)| world.lives(hint));
                 let lives = lives && config.mistake != Some(Mistake::NoWitness);
                 done(world, if lives { E::Healthy } else { E::Unhealthy }, set, None, next);
             }
@@ -729,6 +738,16 @@ impl World {
                 Some(false) => done(world, E::Failed, set, started, next),
                 None => {}
             },
+            (A::Start | A::Recover, 0)
+                if world.hints.is_some_and(|(other, hint)| other != set && world.lives(hint))
+                    && config.mistake != Some(Mistake::NoWitness) =>
+            {
+                done(world, E::Failed, set, None, next);
+            }
+            (A::Start | A::Recover, 0) => {
+                world.hints = Some((set, Hint::Starter(place as u8)));
+                stay(world, 1, None, None, next, &label);
+            }
             (A::Start | A::Recover, _) => {
                 if self.failures > 0 {
                     let mut world = self.clone();
@@ -741,22 +760,14 @@ impl World {
                 }
             }
             (A::Publish, 0) => {
-                world.hints = started.map(|service| (set, service));
+                world.hints = started.map(|service| (set, Hint::Service(service)));
                 stay(world, 1, started, None, next, &label);
             }
             (A::Publish, _) => {
                 let publishing = world.snapshot(set).map(|snapshot| {
-                    let record = Record {
-                        instance: Instance::Process { pid: u32::from(started.unwrap_or(0)) + 1, start: 1 },
-                        port: 0,
-                        generation: snapshot.next_generation(),
-                        details: 0,
-                    };
-                    let ops = snapshot.publishing(&record).to_vec();
-                    match config.mistake {
-                        Some(Mistake::PublishUnguarded) => ops.into_iter().filter(|op| op.sem != GUARDIAN).collect(),
-                        _ => ops,
-                    }
+                    let instance = Instance::Process { pid: u32::from(started.unwrap_or(0)) + 1, start: 1 };
+                    let generation = snapshot.next_generation();
+                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0 })
                 });
                 let applied = publishing.and_then(|publishing| world.apply(place, set, &publishing));
                 if let Some(event) = event(applied) {
@@ -785,36 +796,39 @@ impl World {
                     stay(world, if alone { 1 } else { 2 }, None, None, next, &label);
                 }
             },
-            (A::Fail { .. }, 1) | (A::Withdraw { .. }, 2) | (A::Abandon, _) => {
+            (A::Fail { .. }, 1) | (A::Withdraw, 1) | (A::Abandon, _) => {
                 if action != A::Abandon {
                     world.forget_hints(set);
                 }
                 world.remove(set);
                 done(world, E::Done, set, None, next);
             }
+            (A::Fail { .. }, 2) => {
+                world.forget_hints(set);
+                stay(world, 3, None, None, next, &label);
+            }
             (A::Fail { leave }, _) => {
                 let failing = world.snapshot(set).map(|snapshot| snapshot.failing(leave));
                 let _ = failing.and_then(|failing| world.apply(place, set, &failing));
                 done(world, E::Done, set, None, next);
             }
-            (A::Withdraw { locked: false }, 0) => {
-                let step = if world.apply(place, set, &TAKE_LOCK) == Some(Applied::Yes) { 1 } else { 4 };
-                stay(world, step, None, None, next, &label);
-            }
-            (A::Withdraw { .. }, 0 | 1) => {
+            (A::Withdraw, 0) => {
                 let alone = world.snapshot(set).is_some_and(|snapshot| {
                     let view = snapshot.view();
                     view.clients <= 1 && !view.instance && !view.up
                 });
-                stay(world, if alone { 2 } else { 3 }, None, None, next, &label);
+                stay(world, if alone { 1 } else { 2 }, None, None, next, &label);
             }
-            (A::Withdraw { .. }, 3) => {
+            (A::Withdraw, _) => {
                 let _ = world.apply(place, set, &WITHDRAW_AND_UNLOCK);
                 done(world, E::Done, set, None, next);
             }
-            (A::Withdraw { .. }, _) => {
-                let _ = world.apply(place, set, &WITHDRAW);
-                done(world, E::Done, set, None, next);
+            (A::Leave, _) => {
+                let (machine, action) = Release::new(false, true);
+                world.edit(place, |process| {
+                    process.task = Task::Releasing { machine, action, step: 0, set, made: None };
+                });
+                next.push((label, Ok(world)));
             }
         }
     }
@@ -1077,7 +1091,10 @@ impl World {
                 Some(_) => done(world, E::Refused, said, None, next),
             },
             (A::AwaitPipe, 0) => {
-                let named = world.hints.filter(|(hinted, _)| *hinted == set).map(|(_, service)| service);
+                let named = match world.hints {
+                    Some((hinted, Hint::Service(service))) if hinted == set => Some(service),
+                    _ => None,
+                };
                 match named {
                     Some(service) => stay(world, 1, Some(service), next),
                     None => done(world, E::Failed, said, None, next),

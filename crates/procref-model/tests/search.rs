@@ -77,7 +77,6 @@ fn mistakes_are_found() {
     finds(Mistake::StopWithoutLock, two);
     finds(Mistake::NoPredecessorRule, Config { kills: 2, ..two });
     finds(Mistake::JoinWithoutLock, two);
-    finds(Mistake::NoReplacement, Config { kills: 2, ..two });
     finds(Mistake::GoneIsZero, Config { removals: 1, kills: 0, ..two });
     finds(Mistake::LingerWithoutLook, Config { lingers: true, ..two });
     finds(Mistake::LockWithoutUndo, two);

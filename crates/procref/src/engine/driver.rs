@@ -11,9 +11,10 @@ use crate::protocol::set::{
     ANNOUNCE, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK_UNGUARDED,
     MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
 };
-use crate::sys::{self, Process, Set, SetError, Witness, guardian, hints};
+use crate::sys::hints::{self, Live};
+use crate::sys::{self, Process, Set, SetError, Witness, guardian};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Getting a reference, under way. It can begin on one thread, as far as nothing blocks, and go on on another one.
 #[derive(Debug)]
@@ -100,7 +101,8 @@ impl Acquiring {
                 (A::Discard, Some(hooks)) => self.discard(hooks),
                 (A::Unlock, _) => self.apply(&UNLOCK, "end the transition"),
                 (A::Fail { leave }, _) => self.fail(leave),
-                (A::Withdraw { locked }, _) => self.withdraw(locked),
+                (A::Leave, Some(hooks)) => self.leave(hooks),
+                (A::Withdraw, _) => self.withdraw(),
                 (A::Abandon, _) => self.abandon(),
             };
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
@@ -267,15 +269,8 @@ impl Acquiring {
     }
 
     fn ask_witness(&mut self) -> acquire::Event {
-        let Some((pid, _)) = self.spec.hints.live_process() else { return acquire::Event::Unhealthy };
-        let error = Error::new(
-            ErrorKind::SetRemoved,
-            format!("the semaphore set that counted its clients has been removed, and its process {pid} still runs"),
-        )
-        .help(format!(
-            "no second one is started beside it; it stops when the last of its present clients has gone, or stop it by `kill {pid}` if it has none"
-        ));
-        self.error = Some(error.service(&self.spec.name));
+        let Some(live) = self.spec.hints.live() else { return acquire::Event::Unhealthy };
+        self.error = Some(set_removed_under(&self.spec, &live));
         acquire::Event::Healthy
     }
 
@@ -346,8 +341,23 @@ impl Acquiring {
         }
     }
 
+    /// A set that is removed in the middle of a start must not let a second one begin: the hint tells of this one.
+    fn leave_hint(&self) -> Result<()> {
+        match self.spec.hints.write_starter(self.set().id()) {
+            Ok(None) => Ok(()),
+            Ok(Some(live)) => Err(set_removed_under(&self.spec, &live)),
+            Err(error) => {
+                tracing::warn!(service = %self.spec.name, %error, "cannot write down that it is being started");
+                Ok(())
+            }
+        }
+    }
+
     fn start(&mut self, hooks: &dyn Hooks) -> acquire::Event {
         tracing::debug!(service = %self.spec.name, "starts");
+        if let Err(error) = self.leave_hint() {
+            return self.failed(error);
+        }
         let began = Instant::now();
         let limit = self.spec.settings.start_timeout;
         match hooks.start() {
@@ -371,8 +381,11 @@ impl Acquiring {
             Err(error) => return self.error("read the semaphore set", error),
         };
         tracing::info!(service = %self.spec.name, "recovers");
-        let _known = known(&record);
-        let info = match hooks.recover(self.recorded_info(&record)) {
+        let (_known, old) = (known(&record), self.recorded_info(&record));
+        if let Err(error) = self.leave_hint() {
+            return self.failed(error);
+        }
+        let info = match hooks.recover(old) {
             Ok(info) => info,
             Err(error) => return self.failed(callback_failed(ErrorKind::RecoverFailed, "on_recover", error)),
         };
@@ -481,6 +494,7 @@ impl Acquiring {
         if leave && self.remove_if_alone(&snapshot) {
             return acquire::Event::Done;
         }
+        self.spec.hints.remove_about(self.set().id());
         let failing = snapshot.failing(leave);
         let cause = self.error.as_ref().map_or_else(String::new, ToString::to_string);
         let failures = snapshot.next_failures();
@@ -504,19 +518,24 @@ impl Acquiring {
         alone
     }
 
-    fn withdraw(&mut self, locked: bool) -> acquire::Event {
-        let set = self.set();
-        // Without the lock others decide what becomes of the set, unless there is nobody.
-        let locked = locked || set.apply_within(&TAKE_LOCK, Some(Duration::ZERO)).is_ok();
-        if locked {
-            match set.snapshot() {
-                Ok(snapshot) if self.remove_if_alone(&snapshot) => {}
-                _ => {
-                    let _ = set.apply(&WITHDRAW_AND_UNLOCK);
-                }
+    /// The reference may be the last one: then there may be something to stop.
+    fn leave(&mut self, hooks: &dyn Hooks) -> acquire::Event {
+        if let Some(set) = self.set {
+            let witness = self.witness.take();
+            let releasing = Releasing::of_set(&self.spec, set, witness, Release::new(false, hooks.stops()));
+            if let Released::Over(Err(error)) = releasing.finish(hooks) {
+                tracing::warn!(service = %self.spec.name, %error, "cannot release what nobody waited for");
             }
-        } else {
-            let _ = set.apply(&WITHDRAW);
+        }
+        acquire::Event::Done
+    }
+
+    fn withdraw(&mut self) -> acquire::Event {
+        match self.read() {
+            Ok(snapshot) if self.remove_if_alone(&snapshot) => {}
+            _ => {
+                let _ = self.set().apply(&WITHDRAW_AND_UNLOCK);
+            }
         }
         acquire::Event::Done
     }
@@ -531,11 +550,13 @@ impl Drop for Acquiring {
     fn drop(&mut self) {
         // No thread could be started for the rest of it, or a callback's panic came through.
         if self.machine.is_under_way() {
-            match self.machine.gives_back() {
-                acquire::Action::Withdraw { locked } => drop(self.withdraw(locked)),
-                acquire::Action::Unlock => drop(self.set().apply(&UNLOCK)),
-                _ => {}
-            }
+            let set = self.set();
+            let _ = match self.machine.gives_back() {
+                acquire::Action::Withdraw => set.apply(&WITHDRAW_AND_UNLOCK),
+                acquire::Action::Leave => set.apply(&WITHDRAW),
+                acquire::Action::Unlock => set.apply(&UNLOCK),
+                _ => Ok(()),
+            };
         }
     }
 }
@@ -568,18 +589,18 @@ pub(super) enum Released {
 
 impl Releasing {
     pub(super) fn new(spec: &Arc<Spec>, member: &Member, stops: bool) -> Self {
-        let (machine, action) = Release::new(!spec.settings.linger.is_zero(), stops);
         let witness = member.witness.as_ref().and_then(|witness| witness.try_clone().ok());
-        Self {
-            machine,
-            action,
-            spec: Arc::clone(spec),
-            set: member.set,
-            info: None,
-            asked: false,
-            witness,
-            error: None,
-        }
+        Self::of_set(spec, member.set, witness, Release::new(!spec.settings.linger.is_zero(), stops))
+    }
+
+    fn of_set(
+        spec: &Arc<Spec>,
+        set: Set,
+        witness: Option<Witness>,
+        (machine, action): (Release, release::Action),
+    ) -> Self {
+        let spec = Arc::clone(spec);
+        Self { machine, action, spec, set, info: None, asked: false, witness, error: None }
     }
 
     /// Goes on as far as nothing blocks.
@@ -750,6 +771,23 @@ pub(super) fn recorded_info(spec: &Spec, set: Set, record: &Record) -> ServiceIn
         _ => None,
     };
     ServiceInfo::recorded(pid, record.port, metadata)
+}
+
+/// A set that is not there, though what it counted lives, has been removed.
+pub(super) fn set_removed_under(spec: &Spec, live: &Live) -> Error {
+    let (what, help) = match live {
+        Live::Service(pid) => (
+            format!("its process {pid} runs, but the semaphore set that counted its clients has been removed"),
+            format!(
+                "no second one is started beside it; it stops when the last of its clients has gone, and if it has none: `kill {pid}`"
+            ),
+        ),
+        Live::Starter(pid) => (
+            format!("the semaphore set that counts its clients was removed while process {pid} started it"),
+            "that start will find out, and take back what it started".into(),
+        ),
+    };
+    Error::new(ErrorKind::SetRemoved, what).service(&spec.name).help(help)
 }
 
 /// While a callback deals with what is recorded, its number means no other process.

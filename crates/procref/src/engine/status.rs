@@ -1,7 +1,7 @@
 //! What is known of a service, without taking part in it.
 
 use super::{Phase, Spec, entry};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::info::ServiceInfo;
 use crate::protocol::set::{Instance, Snapshot};
 use crate::sys::{Process, Set, SetError};
@@ -79,14 +79,8 @@ fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
         return Ok(Some(found));
     }
     // No set, but a live service: "counted no longer" is not "count is 0".
-    match spec.hints.live_process() {
-        Some((pid, _)) => {
-            let what =
-                format!("its process {pid} runs, but the semaphore set that counted its clients has been removed");
-            Err(Error::new(ErrorKind::SetRemoved, what)
-                .service(&spec.name)
-                .help(format!("it stops when the last of its clients has gone; if it has none: `kill {pid}`")))
-        }
+    match spec.hints.live() {
+        Some(live) => Err(super::driver::set_removed_under(spec, &live)),
         None => Ok(None),
     }
 }

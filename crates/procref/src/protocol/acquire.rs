@@ -13,8 +13,8 @@ pub enum Action {
     Announce,
     /// Apply [`TAKE_LOCK`](super::set::TAKE_LOCK) and read the set. → `Seen`, `Cancelled`, `Failed`, `Gone`
     Lock,
-    /// Ask the hints outside the set whether an instance lives, for a set may have been removed under it.
-    /// → `Healthy` (one lives), `Unhealthy` (none)
+    /// Ask the hints outside the set whether an instance lives or is being started, for a set may have been removed
+    /// under it. → `Healthy` (one is), `Unhealthy` (none)
     AskWitness,
     /// Find out whether the kernel undoes, and name the set. → `Done`, `Failed`
     Found,
@@ -26,7 +26,7 @@ pub enum Action {
     Finish,
     /// Make a guardian if none watches. → `Done`, `Failed`
     EnsureGuardian,
-    /// Start the service. → `Done`, `Failed`
+    /// Leave a hint that a start is under way, and start the service. → `Done`, `Failed`
     Start,
     /// Recover the service, and make sure that what it replaced has gone. → `Done`, `Failed`, `Refused` (it was
     /// recovered, but what it replaced does not end)
@@ -38,18 +38,16 @@ pub enum Action {
     Discard,
     /// Apply [`UNLOCK`](super::set::UNLOCK). → `Done`, `Gone`
     Unlock,
-    /// Apply [`failing`](super::set::Snapshot::failing), so that those who wait fail with the same cause; who is
+    /// Take the hint of the start back and apply [`failing`](super::set::Snapshot::failing), so that those who wait fail with the same cause; who is
     /// alone removes the set instead. → `Done`
     Fail {
         /// Whether the client is taken back, too.
         leave: bool,
     },
-    /// Give the reference back, and the lock where it is held; who is alone with the lock removes the set.
-    /// → `Done`
-    Withdraw {
-        /// Whether the lock is held.
-        locked: bool,
-    },
+    /// Give the reference back as [`Release`](super::release::Release) does it, for this may be the last one. → `Done`
+    Leave,
+    /// Give the reference and the lock back; who is alone and finds nothing recorded removes the set. → `Done`
+    Withdraw,
     /// Remove the set that was opened fresh. → `Done`
     Abandon,
     /// It is over.
@@ -302,7 +300,8 @@ impl Acquire {
     /// Gives back what this took: nothing but the lock, where the process held the service before.
     fn withdraw(&mut self, outcome: Outcome) -> Action {
         match (self.counted && !self.held, self.locked) {
-            (true, locked) => self.go(State::Ending(outcome), Action::Withdraw { locked }),
+            (true, true) => self.go(State::Ending(outcome), Action::Withdraw),
+            (true, false) => self.go(State::Ending(outcome), Action::Leave),
             (false, true) => self.go(State::Ending(outcome), Action::Unlock),
             (false, false) => self.end(outcome),
         }

@@ -1,11 +1,11 @@
 //! Files in a private folder: what does not fit into a set. They are only hints.
 //!
-//! `NAME@IPC.info` says which instance runs, in which set, and has its metadata; `NAME@IPC.failed` has the cause of
+//! `NAME@IPC.info` says which instance runs or who starts one, in which set, and has its metadata; `NAME@IPC.failed` has the cause of
 //! the last failed start. Whoever reads one compares it with the set: a file that is missing, cut off, swapped or
 //! written by somebody else is as good as none. `IPC` is the number of the IPC namespace, for two of them that share
 //! a file system have two sets.
 
-use super::process::{Process, effective_uid};
+use super::process::{Process, current_pid, effective_uid};
 use crate::name::{ServiceName, fnv1a};
 use crate::protocol::set::{Instance, Record};
 use rustix::fd::OwnedFd;
@@ -34,6 +34,17 @@ pub(crate) struct Claim {
     pub(crate) set: i32,
     pub(crate) instance: Instance,
     pub(crate) generation: u32,
+    /// The instance is not the service but the process that starts it.
+    pub(crate) starter: bool,
+}
+
+/// What the info file says of a service that no set tells of.
+#[derive(Debug)]
+pub(crate) enum Live {
+    /// This process of the service lives.
+    Service(u32),
+    /// This process, which lives, was starting it.
+    Starter(u32),
 }
 
 /// Where files go unless the program says otherwise. It does not depend on the environment, so that all processes of
@@ -128,6 +139,21 @@ impl Hints {
         Some(bytes)
     }
 
+    /// Writes that this process starts the service; or says who lives already, in another set. Of two that do this at
+    /// once, because a set was removed between them, one is told of the other.
+    pub(crate) fn write_starter(&self, set: i32) -> io::Result<Option<Live>> {
+        let pid = current_pid();
+        let start = Process::open(pid)?.map_or(0, |process| process.start());
+        // Released when the descriptor is closed, by whatever.
+        let folder = self.make_folder()?;
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
+        let live = self.claim().filter(|claim| claim.set != set).and_then(|claim| claim.live());
+        if live.is_none() {
+            self.write("info", &[format!("procref-1 {set} 3 {pid} {start} 0\n").as_bytes()])?;
+        }
+        Ok(live)
+    }
+
     /// Writes which instance runs and its metadata.
     pub(crate) fn write_info(&self, set: i32, record: &Record, details: &[u8]) -> io::Result<()> {
         let (kind, pid, start) = match record.instance {
@@ -144,20 +170,17 @@ impl Hints {
         let bytes = self.read("info")?;
         let end = bytes.iter().position(|&byte| byte == b'\n')?;
         let (line, details) = (bytes.get(..end)?, bytes.get(end + 1..)?);
-        let claim = Claim { set, instance: record.instance, generation: record.generation };
+        let claim = Claim { set, instance: record.instance, generation: record.generation, starter: false };
         (Claim::parse(line)? == claim && checksum(details) == record.details).then(|| details.to_vec())
     }
 
-    /// The process that the file names, if it lives, and the metadata beside it.
-    pub(crate) fn live_process(&self) -> Option<(u32, Process)> {
-        let bytes = self.read("info")?;
-        let Claim { instance: Instance::Process { pid, start }, .. } =
-            Claim::parse(bytes.split(|&byte| byte == b'\n').next()?)?
-        else {
-            return None;
-        };
-        let process = Process::open_recorded(pid, start).ok()??;
-        (!process.has_ended()).then_some((pid, process))
+    fn claim(&self) -> Option<Claim> {
+        Claim::parse(self.read("info")?.split(|&byte| byte == b'\n').next()?)
+    }
+
+    /// The process that the file names, if it lives.
+    pub(crate) fn live(&self) -> Option<Live> {
+        self.claim()?.live()
     }
 
     /// Writes why the start failed that makes the set count `failures` failed starts.
@@ -171,15 +194,14 @@ impl Hints {
     pub(crate) fn read_failure(&self, set: i32, failures: u16) -> Option<String> {
         let bytes = self.read("failed")?;
         let end = bytes.iter().position(|&byte| byte == b'\n')?;
-        let claim = Claim { set, instance: Instance::None, generation: failures.into() };
+        let claim = Claim { set, instance: Instance::None, generation: failures.into(), starter: false };
         let ours = Claim::parse(bytes.get(..end)?)? == claim;
         ours.then(|| String::from_utf8_lossy(bytes.get(end + 1..).unwrap_or(&[])).into_owned())
     }
 
     /// Removes the files if they are about the instance in this set.
     pub(crate) fn remove_about(&self, set: i32) {
-        let claim = self.read("info").and_then(|bytes| Claim::parse(bytes.split(|&byte| byte == b'\n').next()?));
-        if claim.is_some_and(|claim| claim.set == set) {
+        if self.claim().is_some_and(|claim| claim.set == set) {
             self.remove();
         }
     }
@@ -239,6 +261,13 @@ fn concat<'a>(buffer: &'a mut [u8], first: &[u8], second: &[u8]) -> Option<&'a C
 }
 
 impl Claim {
+    fn live(&self) -> Option<Live> {
+        let Instance::Process { pid, start } = self.instance else { return None };
+        let process = Process::open_recorded(pid, start).ok()??;
+        let live = if self.starter { Live::Starter(pid) } else { Live::Service(pid) };
+        (!process.has_ended()).then_some(live)
+    }
+
     fn parse(line: &[u8]) -> Option<Self> {
         let mut words = line.split(|&byte| byte == b' ');
         if words.next()? != MAGIC {
@@ -252,16 +281,16 @@ impl Claim {
             (number <= most).then_some(number)
         };
         let set = number(i32::MAX as u64)? as i32;
-        let kind = number(2)?;
+        let kind = number(3)?;
         let pid = number(u32::MAX.into())? as u32;
         let start = number(u64::MAX)?;
         let generation = number(u32::MAX.into())? as u32;
         let instance = match kind {
             0 => Instance::None,
-            1 => Instance::Process { pid, start },
+            1 | 3 => Instance::Process { pid, start },
             _ => Instance::Other,
         };
-        words.next().is_none().then_some(Self { set, instance, generation })
+        words.next().is_none().then_some(Self { set, instance, generation, starter: kind == 3 })
     }
 }
 
@@ -334,15 +363,16 @@ mod tests {
 
     #[test]
     fn claims() {
-        let claim = Claim { set: 3, instance: Instance::Process { pid: 4, start: 5 }, generation: 6 };
+        let claim = Claim { set: 3, instance: Instance::Process { pid: 4, start: 5 }, generation: 6, starter: false };
         assert_eq!(Claim::parse(b"procref-1 3 1 4 5 6"), Some(claim));
+        assert_eq!(Claim::parse(b"procref-1 3 3 4 5 6"), Some(Claim { starter: true, ..claim }));
         let garbage: [&[u8]; 8] = [
             b"",
             b"procref-1",
             b"procref-2 3 1 4 5 6",
             b"procref-1 3 1 4 5",
             b"procref-1 3 1 4 5 6 7",
-            b"procref-1 3 3 4 5 6",
+            b"procref-1 3 4 4 5 6",
             b"procref-1 -3 1 4 5 6",
             b"procref-1 3 1 4 99999999999999999999 6",
         ];
