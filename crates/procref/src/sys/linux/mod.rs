@@ -3,10 +3,12 @@
 mod detach;
 pub(crate) mod guardian;
 pub(crate) mod hints;
+mod memory;
 mod process;
 mod raw;
 mod set;
 mod sysv_sem;
+mod title;
 pub(crate) mod watch;
 mod witness;
 

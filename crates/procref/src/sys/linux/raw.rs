@@ -1,16 +1,18 @@
-//! System calls without the C library, for the guardian's loop.
+//! System calls without the C library.
 //!
-//! A forked guardian has dropped the memory of the program it came from. What is left is code and read-only data:
-//! no allocator, no locks, no lazily bound symbols. On the common processors the calls are therefore made directly.
-//! The same functions serve the clients, so that there is one way to make a semaphore call.
+//! A forked guardian has dropped the memory of the program it came from, and `libc::syscall` will not do there: musl finds
+//! `errno` by a pointer in the thread's control block, a program may be linked so that calls go by way of writable tables,
+//! and a preloaded library may have put itself in between. The same functions serve the clients, so that there is one way to
+//! make a semaphore call.
 
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::arch::asm;
+use std::ffi::{CStr, c_int, c_long};
 
 /// An error number, as errno(3) lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Errno(pub(crate) i32);
+pub(crate) struct Errno(pub(crate) c_int);
 
 impl From<Errno> for std::io::Error {
     fn from(errno: Errno) -> Self {
@@ -18,12 +20,14 @@ impl From<Errno> for std::io::Error {
     }
 }
 
-/// Makes a system call with up to four arguments.
+/// Makes a system call.
 ///
 /// # Safety
 ///
 /// As the call's manual page has it for these arguments.
-pub(crate) unsafe fn syscall4(number: libc::c_long, a: usize, b: usize, c: usize, d: usize) -> Result<usize, Errno> {
+#[inline(always)]
+pub(super) unsafe fn syscall(number: c_long, args: [usize; 6]) -> Result<usize, Errno> {
+    let [a, b, c, d, e, f] = args;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the kernel's convention on x86-64 (syscall(2)); the caller vouches for the arguments.
@@ -31,7 +35,7 @@ pub(crate) unsafe fn syscall4(number: libc::c_long, a: usize, b: usize, c: usize
         asm!(
             "syscall",
             inlateout("rax") number as isize => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );
@@ -43,7 +47,7 @@ pub(crate) unsafe fn syscall4(number: libc::c_long, a: usize, b: usize, c: usize
             "svc 0",
             in("x8") number,
             inlateout("x0") a as isize => result,
-            in("x1") b, in("x2") c, in("x3") d,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
             options(nostack),
         );
     }
@@ -54,36 +58,68 @@ pub(crate) unsafe fn syscall4(number: libc::c_long, a: usize, b: usize, c: usize
             "ecall",
             in("a7") number,
             inlateout("a0") a as isize => result,
-            in("a1") b, in("a2") c, in("a3") d,
+            in("a1") b, in("a2") c, in("a3") d, in("a4") e, in("a5") f,
             options(nostack),
         );
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
-    compile_error!("procref has no system call convention for this processor yet: see src/sys/linux/raw.rs");
-    if (-4095..0).contains(&result) { Err(Errno(-result as i32)) } else { Ok(result as usize) }
+    compile_error!("procref has no system call convention for this processor yet");
+    if (-4095..0).contains(&result) { Err(Errno(-result as c_int)) } else { Ok(result as usize) }
 }
 
 /// The monotonic clock, in nanoseconds (clock_gettime(2)).
-pub(crate) fn monotonic() -> u64 {
+pub(super) fn monotonic() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let arguments = [libc::CLOCK_MONOTONIC as usize, (&raw mut now).addr(), 0, 0, 0, 0];
     // SAFETY: the kernel writes one timespec, which `now` is. The call cannot fail for this clock.
-    let _ = unsafe { syscall4(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC as usize, &raw mut now as usize, 0, 0) };
+    let _ = unsafe { syscall(libc::SYS_clock_gettime, arguments) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Keeps every signal that can be kept from this thread (rt_sigprocmask(2)).
-pub(crate) fn block_signals() {
-    let all = u64::MAX;
-    // SAFETY: the kernel reads 8 bytes of mask, which `all` is.
-    let _ = unsafe {
-        syscall4(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK as usize, &raw const all as usize, 0, size_of_val(&all))
-    };
+/// The last signal number.
+pub(super) const LAST_SIGNAL: c_int = 64;
+
+/// The kernel's signal set, which is not the C library's: a bit for each signal.
+pub(super) type SignalSet = u64;
+
+/// Sets which signals are kept from this thread, and says which were (rt_sigprocmask(2)).
+pub(super) fn set_signal_mask(mask: SignalSet) -> Result<SignalSet, Errno> {
+    let mut before: SignalSet = 0;
+    let (mask, old) = ((&raw const mask).addr(), (&raw mut before).addr());
+    // SAFETY: the kernel reads the one set and writes the other.
+    unsafe {
+        syscall(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, mask, old, size_of::<SignalSet>(), 0, 0])
+    }?;
+    Ok(before)
 }
 
 /// Ends the process without running anything of the program's.
-pub(crate) fn exit(code: u8) -> ! {
+pub(super) fn exit(code: c_int) -> ! {
     loop {
         // SAFETY: exit_group takes a number and does not return.
-        let _ = unsafe { syscall4(libc::SYS_exit_group, usize::from(code), 0, 0, 0) };
+        let _ = unsafe { syscall(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
     }
+}
+
+pub(super) fn open(path: &CStr, flags: c_int) -> Result<c_int, Errno> {
+    let at = libc::AT_FDCWD as usize;
+    // SAFETY: the kernel reads the path.
+    unsafe { syscall(libc::SYS_openat, [at, path.as_ptr().addr(), flags as usize, 0, 0, 0]) }.map(|fd| fd as c_int)
+}
+
+pub(super) fn close(fd: c_int) {
+    // SAFETY: called in processes where nothing owns a descriptor.
+    let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
+}
+
+/// What was read; nothing at the end and after an error.
+pub(super) fn read(fd: c_int, buffer: &mut [u8]) -> usize {
+    let arguments = [fd as usize, buffer.as_mut_ptr().addr(), buffer.len(), 0, 0, 0];
+    // SAFETY: the kernel writes to the buffer only.
+    unsafe { syscall(libc::SYS_read, arguments) }.unwrap_or(0)
+}
+
+pub(super) fn prctl(option: c_int, value: usize) {
+    // SAFETY: used for options that read a string or take a number. Neither is worth failing for.
+    let _ = unsafe { syscall(libc::SYS_prctl, [option as usize, value, 0, 0, 0, 0]) };
 }

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
-use super::raw::{Errno, syscall4};
+use super::raw::{Errno, syscall};
 use crate::protocol::set::{Op, SEMAPHORES, Values};
 use std::time::Duration;
 
@@ -62,13 +62,13 @@ impl SemSet {
         // Asking for no semaphores finds a set of any size: what is wrong with it is for the caller to say.
         let (semaphores, flags) = if create { (SEMAPHORES, libc::IPC_CREAT | 0o600) } else { (0, 0) };
         // SAFETY: semget takes three numbers.
-        let id = unsafe { syscall4(libc::SYS_semget, key as usize, semaphores, flags as usize, 0) }?;
+        let id = unsafe { syscall(libc::SYS_semget, [key as usize, semaphores, flags as usize, 0, 0, 0]) }?;
         Ok(Self { id: id as i32 })
     }
 
     fn control(self, sem: u16, command: i32, argument: usize) -> Result<usize, SetError> {
         // SAFETY: every caller passes the argument that semctl(2) lists for its command.
-        unsafe { syscall4(libc::SYS_semctl, self.id as usize, usize::from(sem), command as usize, argument) }
+        unsafe { syscall(libc::SYS_semctl, [self.id as usize, usize::from(sem), command as usize, argument, 0, 0]) }
             .map_err(SetError::new)
     }
 
@@ -117,7 +117,10 @@ impl SemSet {
         let timeout = timeout.as_ref().map_or(0, |time| &raw const *time as usize);
         // SAFETY: the kernel reads that many operations from `buffer`, and a timespec, both of which live on.
         unsafe {
-            syscall4(libc::SYS_semtimedop, self.id as usize, buffer.as_ptr() as usize, ops.len().min(MOST), timeout)
+            syscall(
+                libc::SYS_semtimedop,
+                [self.id as usize, buffer.as_ptr() as usize, ops.len().min(MOST), timeout, 0, 0],
+            )
         }
         .map(drop)
         .map_err(SetError::new)

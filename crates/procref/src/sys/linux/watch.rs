@@ -84,7 +84,7 @@ fn watcher() -> io::Result<&'static Watcher> {
 fn start_thread(watcher: &'static Watcher) -> io::Result<()> {
     std::thread::Builder::new().name("procref-watch".into()).stack_size(128 << 10).spawn(move || {
         // The program's signals are for the program's threads.
-        raw::block_signals();
+        let _ = raw::set_signal_mask(raw::SignalSet::MAX);
         run(watcher);
     })?;
     Ok(())
