@@ -68,6 +68,12 @@ fn assert_is_the_story(output: &Output) {
     assert_eq!(said.matches(" joined: pid").count(), 4, "{said}");
     let summary = said.lines().last().expect("there is a summary");
     assert!(summary.starts_with("procref: 1 start for 6 clients, 4 kills, 0 leaks"), "{summary}");
+    // The numbers may be other processes' by now, but not other zombies'.
+    for pid in said.split("pid ").skip(1) {
+        let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(!stat.contains(") Z "), "process {pid} was not reaped:\n{said}");
+    }
     assert!(!said.contains('\x1b'), "no colour without a terminal: {said:?}");
     assert_eq!(text(&output.stderr), "");
 }

@@ -7,6 +7,7 @@ use super::{Broken, PATIENCE, Shared, promised};
 use procref::ServiceState;
 use procref::blocking::SharedService;
 use procref::process::{Process, SignalOutcome};
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ const CLIENTS: usize = 5;
 
 pub(super) fn tell(shared: &Shared, pause: Duration) -> Result<()> {
     shared.kind.check()?;
+    // Guardians, and a service whose starter was killed, are orphans. Where nobody else reaps them (in a container
+    // without an init) they would stay as zombies.
+    set_child_subreaper(Some(getpid()))?;
     let looks = shared.service().on_first_acquire(|| Err("the demo only looks on".into())).build()?;
     let timeline = Timeline::new(pause);
     let stage = Stage::new(shared)?;
@@ -142,6 +146,7 @@ impl Story<'_> {
         let old = self.guardian()?.ok_or_else(|| Broken("nobody guards the service".into()))?;
         promised(old.kill() == SignalOutcome::Sent, || "the guardian had gone by itself".into())?;
         promised(old.wait(PATIENCE)?, || "the guardian survived SIGKILL".into())?;
+        reap(&old);
         let killed = Instant::now();
         self.kills += 1;
         self.tell_of(Tone::Kill, "guardian", &format!("killed with SIGKILL (pid {})", old.pid()))?;
@@ -181,9 +186,11 @@ impl Story<'_> {
             process.stop(Duration::ZERO)?;
             return Err(Broken(format!("the service still ran {} s after its last client", PATIENCE.as_secs())).into());
         }
+        reap(&process);
         let took = killed.elapsed().as_secs_f64() * 1e3;
         self.tell_of(Tone::Good, "service", &format!("stopped by the guardian, {took:.1} ms after the kill"))?;
         promised(guardian.wait(PATIENCE)?, || "the guardian stayed".into())?;
+        reap(guardian);
         let status = self.looks.status()?;
         promised(status.state == ServiceState::Stopped, || format!("what is left: {status:?}"))?;
         self.count_is(0)?;
@@ -245,6 +252,17 @@ impl Story<'_> {
         {
             let _ = process.stop(Duration::ZERO);
         }
+        if let Some(Running { process, .. }) = &self.service {
+            reap(process);
+        }
+    }
+}
+
+/// Takes leave of an orphan that has ended.
+fn reap(orphan: &Process) {
+    if let Some(pid) = orphan.pid().try_into().ok().and_then(Pid::from_raw) {
+        // It is not ours if somebody nearer has adopted it.
+        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
     }
 }
 
