@@ -21,7 +21,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use procref::{Error, ErrorKind, SharedService, ServiceInfo, blocking};
+/// use procref::{ErrorKind, blocking};
 ///
 /// let service = blocking::SharedService::builder("doc-error")
 ///     .on_first_acquire(|| Err("no licence".into()))

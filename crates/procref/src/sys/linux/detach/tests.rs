@@ -145,9 +145,11 @@ impl Detached {
         line.trim_start_matches(':').trim().to_owned()
     }
 
+    /// Memory of its own. The clean pages of a program's file are not: they are the page cache's, and count as private
+    /// whenever nobody else happens to run that program.
     fn private_kib(&self) -> u64 {
         let rollup = self.file("smaps_rollup");
-        let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+        let private = rollup.lines().filter(|line| line.starts_with("Private_Dirty") || line.starts_with("Swap:"));
         private.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum()
     }
 }
