@@ -152,8 +152,9 @@ impl Bed {
     }
 
     pub(crate) fn assert_balanced(&self, started: usize) {
-        assert_eq!((self.calls.starts(), self.calls.stops()), (started, started), "starts and stops");
+        // First, for it waits until all is over.
         self.sandbox.assert_nothing_left();
+        assert_eq!((self.calls.starts(), self.calls.stops()), (started, started), "starts and stops");
     }
 }
 
