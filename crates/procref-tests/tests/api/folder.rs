@@ -103,8 +103,12 @@ async fn that_is_read_only() {
         return;
     }
     let bed = Bed::new();
-    let folder = existing(&bed, 0o500);
+    let folder = existing(&bed, 0o700);
+    // An empty one would be removed with the first service, and made again for the second.
+    fs::write(folder.join("other"), "mine").expect("it can be written");
+    fs::set_permissions(&folder, Permissions::from_mode(0o500)).expect("it is ours");
     assert_unusable(&bed, &folder).await;
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("it is ours");
 }
 
 #[tokio::test]
