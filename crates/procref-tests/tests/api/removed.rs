@@ -93,3 +93,37 @@ fn during_a_start() {
     drop(service.acquire().expect("it starts anew"));
     bed.assert_balanced(2);
 }
+
+/// A live service whose count has gone, seen by who does not hold it.
+#[tokio::test]
+async fn no_second_instance_starts_beside_one_that_is_counted_no_longer() {
+    let bed = Bed::new();
+    let service = bed.service();
+    let phantom = bed.run_for_phantom();
+    // Without a guardian nobody stops it; the phantom holds no pipe.
+    for guardian in bed.sandbox.guardians() {
+        let held = hold(guardian);
+        procref::process::kill(guardian);
+        assert!(wait_for_end(&held, Instant::now() + PATIENCE));
+    }
+    let key = crate::kit::key_of(phantom.set);
+    remove_set(phantom.set);
+    let errors = [
+        service.count().expect_err("nobody knows"),
+        service.status().map(drop).expect_err("nobody knows"),
+        service.acquire().await.expect_err("no second one"),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::SetRemoved, "{error}");
+        assert!(error.to_string().contains(&format!("kill {}", phantom.pid)), "{error}");
+    }
+    assert_eq!((set_under(key), bed.calls.starts()), (None, 1));
+    assert!(procref::process::is_alive(phantom.pid));
+
+    let held = hold(phantom.pid);
+    procref::process::kill(phantom.pid);
+    assert!(wait_for_end(&held, Instant::now() + PATIENCE));
+    assert_eq!(service.count().expect("nothing runs"), 0);
+    service.acquire().await.expect("it is started anew").release().await.expect("it stops");
+    assert_eq!((bed.calls.starts(), bed.calls.stops()), (2, 1));
+}
