@@ -52,29 +52,20 @@ fn a_stop_that_fails_panics_or_hangs() {
     let bed = Bed::new();
     // Dropped at the end: until then the callback hangs.
     let (hangs, released) = mpsc::channel::<()>();
-    let (mode, released) = (Arc::new(AtomicUsize::new(0)), Mutex::new(released));
-    let how = Arc::clone(&mode);
-    let service = bed
-        .blocking_builder()
-        .stop_timeout(Duration::from_millis(50))
-        .on_last_release(move |_| match how.load(Ordering::SeqCst) {
-            0 => Err(io::Error::other("no answer").into()),
-            1 => panic!("not now"),
-            _ => {
-                let _ = released.lock().expect("nobody panicked").recv();
-                Ok(())
-            }
-        })
-        .build()
-        .expect("it can be described");
+    let released = Mutex::new(released);
+    let fails = bed.blocking_builder().on_last_release(|_| Err(io::Error::other("no answer").into()));
+    let panics = bed.blocking_builder().on_last_release(|_| panic!("not now"));
+    let waits = bed.blocking_builder().stop_timeout(Duration::from_millis(20)).on_last_release(move |_| {
+        let _ = released.lock().expect("nobody panicked").recv();
+        Ok(())
+    });
     let expected = [
-        (ErrorKind::StopFailed, "no answer"),
-        (ErrorKind::StopFailed, "not now"),
-        (ErrorKind::TimedOut, "on_last_release took longer than 50ms"),
+        (fails, ErrorKind::StopFailed, "no answer"),
+        (panics, ErrorKind::StopFailed, "not now"),
+        (waits, ErrorKind::TimedOut, "on_last_release took longer than 20ms"),
     ];
-    for (number, (kind, text)) in expected.into_iter().enumerate() {
-        mode.store(number, Ordering::SeqCst);
-        let handle = service.acquire().expect("it starts");
+    for (builder, kind, text) in expected {
+        let handle = builder.build().expect("it can be described").acquire().expect("it starts");
         let pid = handle.info().pid();
         let error = handle.release().expect_err("it cannot be stopped so");
         assert_eq!(error.kind(), kind);
@@ -175,7 +166,7 @@ fn an_acquire_does_not_wait_longer_for_a_health_check_than_for_anything_else() {
     let released = Mutex::new(released);
     let service = bed
         .blocking_builder()
-        .acquire_timeout(Duration::from_millis(200))
+        .acquire_timeout(Duration::from_millis(20))
         .health_timeout(Duration::from_secs(30))
         .on_health_check(move |_| {
             let _ = released.lock().expect("nobody panicked").recv();
@@ -183,7 +174,7 @@ fn an_acquire_does_not_wait_longer_for_a_health_check_than_for_anything_else() {
         })
         .build()
         .expect("it can be described");
-    let handle = service.acquire().expect("a start needs no check");
+    let handle = bed.blocking_service().acquire().expect("it starts");
     let begun = Instant::now();
     let error = service.acquire().expect_err("the check takes too long");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -196,28 +187,32 @@ fn an_acquire_does_not_wait_longer_for_a_health_check_than_for_anything_else() {
 fn a_health_check_that_hangs_or_panics_is_unhealthy() {
     let bed = Bed::new();
     let (hangs, released) = mpsc::channel::<()>();
-    let (mode, released) = (Arc::new(AtomicUsize::new(0)), Mutex::new(released));
-    let how = Arc::clone(&mode);
-    let service = bed
+    let released = Mutex::new(released);
+    let hanging = bed
         .blocking_builder()
         .health_timeout(Duration::from_millis(20))
-        .on_health_check(move |_| match how.load(Ordering::SeqCst) {
-            0 => {
-                let _ = released.lock().expect("nobody panicked").recv();
-                true
-            }
-            1 => panic!("cannot say"),
-            _ => true,
+        .on_health_check(move |_| {
+            let _ = released.lock().expect("nobody panicked").recv();
+            true
         })
         .build()
         .expect("it can be described");
-    let first = service.acquire().expect("it starts");
-    let second = service.acquire().expect("it is started anew");
+    let panics = Arc::new(AtomicBool::new(true));
+    let how = Arc::clone(&panics);
+    let service = bed
+        .blocking_builder()
+        .on_health_check(move |_| {
+            assert!(!how.load(Ordering::SeqCst), "cannot say");
+            true
+        })
+        .build()
+        .expect("it can be described");
+    let first = hanging.acquire().expect("it starts");
+    let second = hanging.acquire().expect("it is started anew");
     assert_ne!(first.info().pid(), second.info().pid());
-    mode.store(1, Ordering::SeqCst);
     let third = service.acquire().expect("it is started anew");
     assert_ne!(second.info().pid(), third.info().pid());
-    mode.store(2, Ordering::SeqCst);
+    panics.store(false, Ordering::SeqCst);
     let fourth = service.acquire().expect("it is well");
     assert_eq!(third.info().pid(), fourth.info().pid());
     assert_eq!(bed.calls.starts(), 3);
