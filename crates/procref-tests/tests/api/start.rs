@@ -208,18 +208,19 @@ fn all_who_wait_fail_with_the_same_cause() {
     assert_eq!(starts.load(Ordering::SeqCst), 1);
 }
 
-/// A callback that acquires its own service waits for itself: its time limit ends that.
+/// A callback that acquires its own service would wait for itself: it is told at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_that_acquires_its_own_service_ends_by_its_time_limit() {
+async fn a_start_that_acquires_its_own_service_is_told() {
     let bed = Bed::new();
     let cell: Arc<std::sync::OnceLock<procref::SharedService>> = Arc::default();
     let own = Arc::clone(&cell);
     let service = bed
         .builder()
-        .start_timeout(Duration::from_millis(50))
+        .start_timeout(Duration::MAX)
         .on_first_acquire(move || {
             let own = Arc::clone(&own);
             async move {
+                tokio::task::yield_now().await;
                 let own = own.get().expect("it is set").clone();
                 let _own = own.acquire().await?;
                 Ok(ServiceInfo::without_pid())
@@ -228,7 +229,8 @@ async fn a_start_that_acquires_its_own_service_ends_by_its_time_limit() {
         .build()
         .expect("it can be described");
     cell.set(service.clone()).expect("it is set once");
-    let error = service.acquire().await.expect_err("it waits for itself");
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let error = service.acquire().await.expect_err("it would wait for itself");
+    assert_eq!(error.kind(), ErrorKind::StartFailed);
+    assert!(error.to_string().contains("wait for itself"), "{error}");
     bed.sandbox.assert_nothing_left();
 }
