@@ -25,7 +25,8 @@
 use crate::engine::hooks::Hooks;
 use crate::engine::status::{Status, count, status};
 use crate::engine::{
-    Answered, Begun, BegunRelease, Lease, Spec, acquire_timed_out, begin, callback_timed_out, in_callback, panicked,
+    Answered, Begun, BegunRelease, Lease, Spec, acquire_timed_out, begin, callback_timed_out, in_callback, let_go,
+    panicked,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
@@ -156,10 +157,14 @@ impl SharedService {
         let mut begun = begin()?;
         loop {
             begun = match begun {
-                Begun::Holds(lease) if self.hooks.checks_health() && !self.hooks.is_healthy(lease.info().clone()) => {
-                    lease.reject(Arc::clone(&self.hooks))?
-                }
-                Begun::Holds(lease) => return Ok(ServiceHandle { lease }),
+                Begun::Holds(lease) => match self.is_healthy(&lease, deadline) {
+                    Some(true) => return Ok(ServiceHandle { lease }),
+                    Some(false) => lease.reject(Arc::clone(&self.hooks))?,
+                    None => {
+                        let_go(lease);
+                        return Err(acquire_timed_out(&self.spec));
+                    }
+                },
                 Begun::Waits(pending) => match pending.wait(deadline) {
                     Some(Ok(Answered::Holds(lease))) => return Ok(ServiceHandle { lease }),
                     Some(Ok(Answered::Again)) => begin()?,
@@ -168,6 +173,17 @@ impl SharedService {
                 },
             };
         }
+    }
+
+    /// `None`: the deadline has come before the answer.
+    fn is_healthy(&self, lease: &Lease, deadline: Option<Instant>) -> Option<bool> {
+        if !self.hooks.checks_health() {
+            return Some(true);
+        }
+        let (hooks, info) = (Arc::clone(&self.hooks), lease.info().clone());
+        let Some(deadline) = deadline else { return Some(hooks.is_healthy(info)) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        on_thread(left, move || hooks.is_healthy(info)).ok()?
     }
 
     /// How many processes hold or await the service, as the kernel counts. 0 if there is no such service.
@@ -266,12 +282,18 @@ impl BlockingHooks {
         limit: Duration,
         call: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (sends, receives) = mpsc::sync_channel(1);
         let name = self.spec.name.clone();
-        let thread = std::thread::Builder::new().name("procref-callback".into());
-        thread.spawn(move || sends.send(caught(&name, callback, call)))?;
-        receives.recv_timeout(limit).unwrap_or_else(|_| Err(callback_timed_out(callback, limit)))
+        on_thread(limit, move || caught(&name, callback, call))?
+            .unwrap_or_else(|| Err(callback_timed_out(callback, limit)))
     }
+}
+
+/// Calls on a thread of its own, which is left behind when the time is up: then `None`.
+fn on_thread<T: Send + 'static>(limit: Duration, call: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>> {
+    let (sends, receives) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("procref-callback".into());
+    thread.spawn(move || sends.send(call()))?;
+    Ok(receives.recv_timeout(limit).ok())
 }
 
 fn caught<T>(name: &ServiceName, callback: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -107,10 +107,22 @@ pub fn kill(pid: impl Into<Option<u32>>) -> SignalOutcome {
 }
 
 fn signal(pid: Option<u32>, signal: Signal) -> SignalOutcome {
-    match open(pid).map(|process| process.map(|process| process.signal(signal))) {
-        Ok(Some(Ok(true))) => SignalOutcome::Sent,
-        Ok(None | Some(Ok(false))) => SignalOutcome::NotRunning,
-        Ok(Some(Err(_))) | Err(_) => SignalOutcome::NotPermitted,
+    match open(pid) {
+        Ok(Some(process)) => signal_held(&process, signal),
+        Ok(None) => SignalOutcome::NotRunning,
+        Err(_) => SignalOutcome::NotPermitted,
+    }
+}
+
+/// The system takes signals for a zombie, too, and nothing comes of them.
+fn signal_held(process: &sys::Process, signal: Signal) -> SignalOutcome {
+    if process.has_ended() {
+        return SignalOutcome::NotRunning;
+    }
+    match process.signal(signal) {
+        Ok(true) => SignalOutcome::Sent,
+        Ok(false) => SignalOutcome::NotRunning,
+        Err(_) => SignalOutcome::NotPermitted,
     }
 }
 
@@ -178,11 +190,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> SignalOutcome {
-        match self.held.signal(signal) {
-            Ok(true) => SignalOutcome::Sent,
-            Ok(false) => SignalOutcome::NotRunning,
-            Err(_) => SignalOutcome::NotPermitted,
-        }
+        signal_held(&self.held, signal)
     }
 
     /// Waits until it has ended, at the most for `time`; says whether it has. Without `time` for as long as it takes.

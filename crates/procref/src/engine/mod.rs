@@ -522,7 +522,6 @@ impl Drop for Lease {
 }
 
 /// Lets go of a lease without waiting: for who may not block.
-#[cfg(feature = "tokio")]
 pub(crate) fn let_go(lease: Lease) {
     let hooks = Arc::clone(&lease.hooks);
     match lease.release(hooks) {

@@ -65,20 +65,33 @@ impl Status {
 /// The set that counts this process, or the one under the name.
 fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
     let entry = entry(&spec.name);
-    let held = match &*entry.lock() {
-        Phase::Held { member, .. } | Phase::Busy { member: Some(member), .. } => Some(member.set),
+    let phase = entry.lock();
+    let held = match &*phase {
+        Phase::Held { member, .. } => Some((member.set, false)),
+        Phase::Busy { member: Some(member), handles, .. } => Some((member.set, *handles == 0)),
         _ => None,
     };
-    if let Some(set) = held {
-        return match set.snapshot() {
-            Ok(snapshot) => Ok(Some((set, snapshot))),
-            Err(error) => Err(Error::set(&spec.name, "look at the semaphore set", error)),
-        };
+    // With the phase locked, this process releases nothing meanwhile.
+    if let Some((set, may_be_released)) = held {
+        match set.snapshot() {
+            Ok(snapshot) => return Ok(Some((set, snapshot))),
+            // By this very process, which is about to know.
+            Err(SetError::Gone) if may_be_released => {}
+            Err(error) => return Err(Error::set(&spec.name, "look at the semaphore set", error)),
+        }
     }
+    drop(phase);
     if let Some(found) = Set::open(&spec.name)? {
         return Ok(Some(found));
     }
     // No set, but a live service: "counted no longer" is not "count is 0".
+    if spec.hints.live().is_none() {
+        return Ok(None);
+    }
+    // Unless it has been started since the set was looked for, or stopped.
+    if let Some(found) = Set::open(&spec.name)? {
+        return Ok(Some(found));
+    }
     match spec.hints.live() {
         Some(live) => Err(super::driver::set_removed_under(spec, &live)),
         None => Ok(None),

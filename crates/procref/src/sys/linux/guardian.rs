@@ -341,7 +341,7 @@ impl Performer<'_> {
 
     fn await_pipe(&mut self) -> Event {
         // Now, and only if they are about this set: later they may name an instance that is none of ours.
-        self.hinted = match hints::claim_raw(self.plan.path()) {
+        self.hinted = match hints::claim_raw(self.plan.path(), self.plan.folder_len) {
             Some(claim) if claim.set == self.plan.set && !claim.starter => match claim.instance {
                 Instance::Process { pid, start } => Some((pid, start)),
                 _ => None,

@@ -16,9 +16,10 @@ use std::ffi::CStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The most that a file of ours holds.
+/// The most metadata that a service has.
 pub(crate) const MOST_DETAILS: usize = 64 << 10;
-const MOST_BYTES: usize = MOST_DETAILS + (MOST_DETAILS / 2) + 4096;
+/// The most that a file of ours holds: beside its own bytes an entry takes six, or less than one for each of its own.
+const MOST_BYTES: usize = 7 * MOST_DETAILS + 4096;
 const MAGIC: &[u8] = b"procref-1";
 
 /// The files of one service.
@@ -73,16 +74,13 @@ impl Hints {
 
     /// Opens the folder. It must be a folder, this user's, and nobody else's to write.
     fn open_folder(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&self.folder, flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&folder)?;
-        if stat.st_uid != effective_uid() || stat.st_mode & 0o022 != 0 {
-            return Err(io::Error::new(
+        match open_private(&self.folder)? {
+            Some(folder) => Ok(folder),
+            None => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("the folder {} belongs to another user or is writable for others", self.folder.display()),
-            ));
+            )),
         }
-        Ok(folder)
     }
 
     fn make_folder(&self) -> io::Result<OwnedFd> {
@@ -216,8 +214,8 @@ impl Hints {
                     AtFlags::empty(),
                 );
             }
+            let _ = rustix::fs::rmdir(&self.folder);
         }
-        let _ = rustix::fs::rmdir(&self.folder);
     }
 }
 
@@ -227,23 +225,25 @@ const KINDS: [&CStr; 3] = [c".info", c".failed", c".new"];
 /// Removes the files as [`Hints::remove`] does, for the guardian: nothing here allocates. `path` holds the folder, a
 /// slash and the names' common part.
 pub(super) fn remove_raw(path: &[u8], folder: usize) {
-    let mut buffer = [0_u8; super::guardian::MOST_PATH + 16];
+    let (mut path_buffer, mut name_buffer) = ([0_u8; BUFFER], [0_u8; BUFFER]);
+    let Some((path, stem)) = split(&mut path_buffer, path, folder) else { return };
+    let Ok(Some(opened)) = open_private(path) else { return };
     for kind in KINDS {
-        if let Some(name) = concat(&mut buffer, path, kind.to_bytes()) {
-            let _ = rustix::fs::unlink(name);
+        if let Some(name) = concat(&mut name_buffer, stem, kind.to_bytes()) {
+            let _ = rustix::fs::unlinkat(&opened, name, AtFlags::empty());
         }
     }
-    if let Some(folder) = path.get(..folder).and_then(|folder| concat(&mut buffer, folder, &[])) {
-        let _ = rustix::fs::rmdir(folder);
-    }
+    let _ = rustix::fs::rmdir(path);
 }
 
 /// What the info file claims, for the guardian: nothing here allocates.
-pub(super) fn claim_raw(path: &[u8]) -> Option<Claim> {
-    let mut buffer = [0_u8; super::guardian::MOST_PATH + 16];
-    let name = concat(&mut buffer, path, b".info")?;
+pub(super) fn claim_raw(path: &[u8], folder: usize) -> Option<Claim> {
+    let (mut path_buffer, mut name_buffer) = ([0_u8; BUFFER], [0_u8; BUFFER]);
+    let (path, stem) = split(&mut path_buffer, path, folder)?;
+    let folder = open_private(path).ok()??;
+    let name = concat(&mut name_buffer, stem, b".info")?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::open(name, flags, Mode::empty()).ok()?;
+    let file = rustix::fs::openat(&folder, name, flags, Mode::empty()).ok()?;
     let stat = rustix::fs::fstat(&file).ok()?;
     if stat.st_uid != effective_uid() || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return None;
@@ -251,6 +251,21 @@ pub(super) fn claim_raw(path: &[u8]) -> Option<Claim> {
     let mut line = [0_u8; 128];
     let len = rustix::io::read(&file, &mut line).ok()?;
     Claim::parse(line.get(..len)?.split(|&byte| byte == b'\n').next()?)
+}
+
+/// Opens a folder; `None` if it is another user's, or others may write into it.
+fn open_private(path: impl rustix::path::Arg) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&folder)?;
+    Ok((stat.st_uid == effective_uid() && stat.st_mode & 0o022 == 0).then_some(folder))
+}
+
+const BUFFER: usize = super::guardian::MOST_PATH + 16;
+
+/// The folder, and the files' common part.
+fn split<'a, 'b>(buffer: &'a mut [u8], path: &'b [u8], folder: usize) -> Option<(&'a CStr, &'b [u8])> {
+    Some((concat(buffer, path.get(..folder)?, &[])?, path.get(folder + 1..)?))
 }
 
 fn concat<'a>(buffer: &'a mut [u8], first: &[u8], second: &[u8]) -> Option<&'a CStr> {
