@@ -167,6 +167,7 @@ impl SharedService {
                 },
                 Begun::Waits(pending) => match pending.wait(deadline) {
                     Some(Ok(Answered::Holds(lease))) => return Ok(ServiceHandle { lease }),
+                    Some(Ok(Answered::Unchecked(lease))) => lease.recheck(Arc::clone(&self.hooks))?,
                     Some(Ok(Answered::Again)) => begin()?,
                     Some(Err(error)) => return Err(error),
                     None => return Err(acquire_timed_out(&self.spec)),

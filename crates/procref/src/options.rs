@@ -207,7 +207,7 @@ macro_rules! setters {
 
         /// The folder for hints: metadata, and the causes of failed starts. All programs that share a service must
         /// name the same one. By default `/run/user/UID/procref` where the system has made `/run/user/UID`, else
-        /// `/tmp/procref-UID`.
+        /// `/tmp/procref-UID`. It is made where it is missing, and removed with the last file in it.
         pub fn runtime_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
             self.settings.folder = Some(folder.into());
             self

@@ -68,7 +68,8 @@ impl Builder {
     /// Stops the service: called by the client that lets go last. It need not wait until the service has ended.
     ///
     /// In [`ServiceHandle::release`] it runs as a task on the caller's runtime; when a handle is dropped, on a small
-    /// runtime of its own, for nobody may be able to run a task then.
+    /// runtime of its own, for nobody may be able to run a task then. If the caller's runtime is shut down in the middle
+    /// of it, it is called again, from its beginning, on such a small one.
     pub fn on_last_release<F, Fut>(mut self, stop: F) -> Self
     where
         F: Fn(ServiceInfo) -> Fut + Send + Sync + 'static,
@@ -182,6 +183,7 @@ impl SharedService {
                 }
                 Begun::Waits(pending) => match Waits(Some(pending)).answer().await? {
                     Answered::Holds(lease) => return Ok(Held(Some(lease)).into_handle(self)),
+                    Answered::Unchecked(lease) => lease.recheck(Arc::clone(&hooks))?,
                     Answered::Again => begin()?,
                 },
             };
@@ -261,7 +263,7 @@ impl Waits {
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        if let Some(Ok(Answered::Holds(lease))) = self.0.take().and_then(Pending::cancel) {
+        if let Some(Ok(Answered::Holds(lease) | Answered::Unchecked(lease))) = self.0.take().and_then(Pending::cancel) {
             let_go(lease);
         }
     }

@@ -13,6 +13,7 @@ use crate::protocol::set::{
 };
 use crate::sys::hints::{self, Live};
 use crate::sys::{self, Process, Set, SetError, Witness, guardian};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -130,7 +131,8 @@ impl Acquiring {
                     let guardian = Mutex::new(Watched::NotYet(guardian.map(|(_, process)| process)));
                     let Found { info, process } = found;
                     let known = process.as_ref().zip(info.pid()).map(|(process, pid)| Known::new(pid, process.start()));
-                    Progress::Holds(Member { set, generation, info, process, known, witness, guardian })
+                    let unfit = AtomicBool::new(false);
+                    Progress::Holds(Member { set, generation, info, process, known, witness, guardian, unfit })
                 }
                 _ => Progress::Failed(Error::new(ErrorKind::System, "joined, but found nothing").service(name)),
             },

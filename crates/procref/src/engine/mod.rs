@@ -22,6 +22,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use ticket::Ticket;
@@ -58,6 +59,8 @@ pub(crate) struct Member {
     known: Option<Known>,
     witness: Option<Witness>,
     guardian: Mutex<Watched>,
+    /// It was found unhealthy and could not be recovered: others take it for one to be finished.
+    unfit: AtomicBool,
 }
 
 /// How far the guardian's death can be noticed.
@@ -74,6 +77,11 @@ enum Watched {
 impl Member {
     fn is_alive(&self) -> bool {
         self.process.as_ref().is_none_or(|process| !process.has_ended())
+    }
+
+    /// Whether another handle may be had of it, as far as that can be said without asking the service.
+    fn is_fit(&self) -> bool {
+        self.is_alive() && !self.unfit.load(Ordering::Relaxed)
     }
 }
 
@@ -101,6 +109,8 @@ type Answer = Result<Answered>;
 pub(crate) enum Answered {
     /// Here is a handle.
     Holds(Lease),
+    /// Here is a handle of what was there before: whether the service is healthy is still to be asked.
+    Unchecked(Lease),
     /// The reference was being released; it can be acquired anew.
     Again,
 }
@@ -186,7 +196,7 @@ pub(crate) fn begin(spec: &Arc<Spec>, hooks: Arc<dyn Hooks>, later: &Arc<dyn Hoo
             *handles += 1;
             drop(phase);
             let lease = Lease::new(&entry, &member, spec, later);
-            if member.is_alive() { Ok(Begun::Holds(lease)) } else { lease.reject(hooks) }
+            lease.recheck(hooks)
         }
         Phase::Busy { waiting, .. } => {
             let (ticket, pending) = ticket::ticket();
@@ -273,6 +283,7 @@ impl Job {
         let mut phase = self.entry.lock();
         let Phase::Busy { member: old, handles, waiting } = mem::replace(&mut *phase, Phase::Idle) else { return };
         let waiting: Vec<_> = waiting.into_iter().filter(Ticket::is_wanted).collect();
+        let found_well = matches!(result, Ok(Some(_)));
         let (member, answer) = match result {
             Ok(Some(member)) => (Some(member), Ok(())),
             // Somebody may have begun to wait after it had been given up.
@@ -294,11 +305,13 @@ impl Job {
                 drop(phase);
                 watch_guardian(&self.entry, &self.spec, &member);
                 for (ticket, lease) in waiting.into_iter().zip(leases) {
+                    let answered = if found_well { Answered::Holds(lease) } else { Answered::Unchecked(lease) };
                     // Who has stopped waiting in this instant gives the lease back by dropping it.
-                    drop(ticket.answer(Ok(Answered::Holds(lease))));
+                    drop(ticket.answer(Ok(answered)));
                 }
             }
             Err(error) if handles > 0 => {
+                member.unfit.store(true, Ordering::Relaxed);
                 *phase = Phase::Held { member, handles };
                 drop(phase);
                 for ticket in waiting {
@@ -406,6 +419,11 @@ impl Lease {
 
     pub(crate) fn is_alive(&self) -> bool {
         self.member.is_alive()
+    }
+
+    /// As far as can be said without asking the service: is it worth asking?
+    pub(crate) fn recheck(self, hooks: Arc<dyn Hooks>) -> Result<Begun> {
+        if self.member.is_fit() { Ok(Begun::Holds(self)) } else { self.reject(hooks) }
     }
 
     /// The service was found unhealthy: gives this handle up, and waits until somebody has recovered the service.
