@@ -1,0 +1,111 @@
+//! Processes that come and go as fast as they can.
+//!
+//! `PROCREF_SOAK_SECONDS` makes these go on for so long; `PROCREF_SEED` repeats the choices of a run.
+
+use crate::{ACTOR, World};
+use procref_tests::{Actor, Config};
+use std::time::{Duration, Instant};
+
+const ROUNDS: u64 = 200;
+const PROCESSES: u64 = 3;
+
+#[test]
+fn clients_come_and_go() {
+    churn(World::new(true), false);
+}
+
+#[test]
+fn clients_come_and_go_with_forked_guardians() {
+    churn(World::new(false), false);
+}
+
+#[test]
+fn clients_come_and_go_asynchronously() {
+    let mut world = World::new(true);
+    world.config.tokio = true;
+    churn(world, false);
+}
+
+#[test]
+fn clients_come_and_go_while_the_service_lingers() {
+    let mut world = World::new(true);
+    world.config.linger = 3;
+    churn(world, false);
+}
+
+#[test]
+fn clients_come_and_are_killed() {
+    churn(World::new(true), true);
+}
+
+#[test]
+fn clients_come_and_are_killed_with_forked_guardians() {
+    churn(World::new(false), true);
+}
+
+#[test]
+fn clients_come_and_are_killed_while_the_service_lingers() {
+    let mut world = World::new(true);
+    world.config.linger = 3;
+    churn(world, true);
+}
+
+/// Each of a few slots has one client after another, until it has seen its rounds.
+fn churn(mut world: World, kills: bool) {
+    let soak = std::env::var("PROCREF_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    let end = Instant::now() + Duration::from_secs(soak);
+    let seed = std::env::var("PROCREF_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("PROCREF_SEED={seed}");
+    // A service whose starter is killed before it could publish it is known to nobody and has to end by itself.
+    world.config.hands_over = kills;
+    std::thread::scope(|scope| {
+        for slot in 1..=PROCESSES {
+            let (world, mut random) = (&world, Random(seed * PROCESSES + slot));
+            scope.spawn(move || {
+                let mut rounds = 0;
+                while rounds < ROUNDS || Instant::now() < end {
+                    let wanted = if kills { 1 + random.next() % 20 } else { ROUNDS };
+                    rounds += one_client(world, &world.config, wanted, kills);
+                }
+            });
+        }
+    });
+    world.sandbox.assert_nothing_left();
+    assert_eq!(world.events.count("overlap"), 0);
+    if !kills {
+        let events = world.events.all();
+        let alive = events.iter().scan(0, |alive, event| {
+            *alive += i32::from(event.what == "birth") - i32::from(event.what == "death");
+            Some(*alive)
+        });
+        assert!(alive.max() == Some(1), "{events:?}");
+    }
+}
+
+/// Returns how many rounds it went.
+fn one_client(world: &World, config: &Config, wanted: u64, kills: bool) -> u64 {
+    let mut actor = Actor::new(&world.sandbox, ACTOR, config);
+    actor.tell(&format!("rounds {ROUNDS}"));
+    for round in 0..wanted {
+        let said = actor.line();
+        assert_eq!(said, Some(format!("round {round}")), "an acquire or a release has failed");
+    }
+    if !kills {
+        assert_eq!(actor.answer().as_deref(), Ok(""));
+        assert!(actor.end().success());
+    }
+    // Else it is killed here, wherever it is.
+    wanted
+}
+
+/// xorshift64*
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+    }
+}
