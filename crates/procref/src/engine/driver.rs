@@ -137,7 +137,7 @@ impl Acquiring {
             O::Failed => Progress::Failed(
                 error.unwrap_or_else(|| Error::new(ErrorKind::System, "failed without a cause").service(name)),
             ),
-            O::FailedElsewhere => Progress::Failed(self.failed_elsewhere()),
+            O::FailedElsewhere => Progress::Failed(error.unwrap_or_else(|| self.failed_elsewhere())),
             O::SetRemoved => Progress::Failed(error.unwrap_or_else(|| Error::set_removed(name, "acquire"))),
             O::Cancelled => Progress::Cancelled,
         }
@@ -531,6 +531,10 @@ impl Acquiring {
     }
 
     fn withdraw(&mut self) -> acquire::Event {
+        // Now, with the lock: the last one who withdraws removes the file with the cause.
+        if self.machine.failed_elsewhere() {
+            self.error = Some(self.failed_elsewhere());
+        }
         match self.read() {
             Ok(snapshot) if self.remove_if_alone(&snapshot) => {}
             _ => {

@@ -164,6 +164,12 @@ impl Acquire {
         !matches!(self.state, State::Over) && (self.locked || self.counted)
     }
 
+    /// Whether it gives up because the start that it waited for failed in another process.
+    #[must_use]
+    pub const fn failed_elsewhere(&self) -> bool {
+        matches!(self.state, State::Ending(Outcome::FailedElsewhere))
+    }
+
     /// What gives back all that was taken, wherever it stands: for who cannot go on.
     pub fn gives_back(&mut self) -> Action {
         self.withdraw(Outcome::Cancelled)
