@@ -3,6 +3,7 @@
 //! `PROCREF_SOAK_SECONDS` makes these go on for so long; `PROCREF_SEED` repeats the choices of a run.
 
 use crate::{ACTOR, World};
+use procref::ServiceState;
 use procref_tests::{Actor, Config};
 use std::time::{Duration, Instant};
 
@@ -70,9 +71,19 @@ fn churn(mut world: World, kills: bool) {
             });
         }
     });
+    world.sandbox.assert_no_process();
+    // A client that is killed before it has made a guardian leaves a set that says nothing. The next one finds it.
+    for (_, name) in world.sandbox.sets() {
+        let status = world.status();
+        assert!(kills && status.state == ServiceState::Stopped && status.info.is_none(), "{name}: {status:?}");
+    }
+    let mut last = world.actor();
+    last.acquire();
+    last.kill();
     world.sandbox.assert_nothing_left();
     assert_eq!(world.events.count("overlap"), 0);
     if !kills {
+        assert_eq!(world.events.count("signal"), world.events.count("birth"), "each is stopped once");
         let events = world.events.all();
         let alive = events.iter().scan(0, |alive, event| {
             *alive += i32::from(event.what == "birth") - i32::from(event.what == "death");

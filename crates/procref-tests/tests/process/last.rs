@@ -30,7 +30,7 @@ fn on_last_release_is_called_once_where_the_service_is_let_go_last() {
         let stops = world.events.of("stop");
         assert_eq!(stops.iter().map(|stop| stop.by).collect::<Vec<_>>(), [last.pid()]);
         assert_eq!(world.events.count("signal"), 1, "nobody else has stopped it");
-        world.sandbox.sets().is_empty().then_some(()).expect("no set is left while the clients live");
+        world.sandbox.assert_no_service();
         for actor in [first, second, last] {
             assert!(actor.end().success());
         }

@@ -26,20 +26,37 @@ both! {
         end_lingering(&world, &service);
     }
 
-    fn it_is_stopped_when_its_time_is_up(mut world) {
+    fn whoever_let_go_last_stops_it_when_its_time_is_up(mut world) {
         world.config.linger = 20;
-        for kills in [false, true] {
-            let mut actor = world.actor();
-            let service = hold(actor.acquire().pid);
-            if kills {
-                actor.kill();
-            } else {
-                assert_eq!(actor.ask("release").as_deref(), Ok(""));
-            }
-            await_end(&service);
-        }
-        assert_eq!(world.events.count("stop"), 0, "who let go last need not be there any more");
-        assert_eq!(world.events.count("signal"), 2);
+        let [mut first, mut last] = world.actors();
+        let service = hold(first.acquire().pid);
+        last.acquire();
+        assert_eq!(first.ask("release").as_deref(), Ok(""));
+        assert_eq!(last.ask("drop").as_deref(), Ok(""));
+        await_end(&service);
+        world.sandbox.assert_no_service();
+        let stops = world.events.of("stop");
+        assert_eq!(stops.iter().map(|stop| stop.by).collect::<Vec<_>>(), [last.pid()]);
+        assert_eq!(world.events.count("signal"), 1);
+    }
+
+    fn the_guardian_stops_it_when_whoever_let_go_last_is_gone(mut world) {
+        world.config.linger = 200;
+        let mut actor = world.actor();
+        let service = hold(actor.acquire().pid);
+        actor.kill();
+        await_end(&service);
+        assert_eq!(world.events.count("stop"), 0);
+        assert_eq!(world.events.count("signal"), 1);
+
+        let mut actor = world.actor();
+        let service = hold(actor.acquire().pid);
+        assert_eq!(actor.ask("release").as_deref(), Ok(""));
+        // The guardian's time is up, too, but the one who let go may still call `on_last_release`.
+        actor.signal(Signal::STOP);
+        actor.kill();
+        await_end(&service);
+        assert_eq!(world.events.count("signal"), 2, "once, whoever was quicker");
     }
 }
 
