@@ -197,7 +197,7 @@ pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>) -> io::Re
     }
     match std::fs::File::from(status).read(&mut said)? {
         1 => Ok(new),
-        _ => Err(io::Error::other("the guardian ended before it watched")),
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the guardian ended before it watched")),
     }
 }
 
