@@ -242,7 +242,9 @@ impl Acquire {
             (S::Publishing { recovered }, E::Refused) => self.guard(Then::Publish { recovered }),
             (S::Publishing { .. }, E::Failed) => self.go(S::Discarding { gone: false }, A::Discard),
             // What we started is known to nobody: with the set gone, another process may have started its own.
-            (S::Publishing { .. }, E::Gone) => self.go(S::Discarding { gone: true }, A::Discard),
+            (S::Publishing { .. } | S::Guarding(Then::Publish { .. }), E::Gone) => {
+                self.go(S::Discarding { gone: true }, A::Discard)
+            }
             (S::Discarding { gone: false }, E::Done) => self.fail(),
             (S::Discarding { gone: true }, E::Done) => self.end(Outcome::SetRemoved),
 
