@@ -42,8 +42,8 @@ fn main() {
     } else if let Some(path) = lock {
         take_lock(&log, path);
     }
-    println!("ready");
-    let _ = std::io::stdout().flush();
+    // Whoever started it may be gone.
+    let _ = std::io::stdout().write_all(b"ready\n");
     loop {
         let signal = next_signal(&signals);
         log.add("signal", signal);
