@@ -5,9 +5,12 @@ use crate::sandbox::{PATIENCE, Sandbox, hold, wait_for_end};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Signal, pidfd_send_signal};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What `on_last_release` does.
@@ -217,7 +220,7 @@ pub struct Actor {
     pidfd: OwnedFd,
     says: ChildStdout,
     said: Vec<u8>,
-    hears: Option<ChildStdin>,
+    hears: Option<File>,
 }
 
 impl Actor {
@@ -246,22 +249,44 @@ impl Actor {
     #[must_use]
     pub fn of(mut command: Command, config: &Config, group: u32) -> Self {
         command.process_group(group.try_into().expect("a process number"));
-        Self::piped(command.args(config.arguments()))
+        command.args(config.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let hears = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        Self::started(child, hears)
     }
 
-    /// Starts the command as it is.
+    /// Starts the program as the leader of a session with a terminal of its own, on which it is told what to do.
     ///
     /// # Panics
     ///
     /// It cannot be started.
     #[must_use]
-    pub fn piped(command: &mut Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
+    pub fn on_terminal(sandbox: &Sandbox, program: &str, config: &Config) -> Self {
+        let (ours, theirs) = terminal();
+        let mut command = sandbox.command("setsid");
+        command.args(["--ctty", program]).args(config.arguments()).stdin(theirs).stdout(Stdio::piped());
+        Self::started(command.spawn().expect("the program starts"), Some(ours))
+    }
+
+    fn started(mut child: Child, hears: Option<File>) -> Self {
         let pidfd = hold(child.id());
         let says = child.stdout.take().expect("its output is piped");
-        let hears = child.stdin.take();
         Self { child, pidfd, says, said: Vec::new(), hears }
+    }
+
+    /// Types a key on its terminal.
+    ///
+    /// # Panics
+    ///
+    /// It has none any more.
+    pub fn press(&mut self, key: u8) {
+        use std::io::Write;
+        self.hears.as_mut().expect("it has not been left").write_all(&[key]).expect("it has a terminal");
+    }
+
+    /// Hangs up its terminal, or ends its input.
+    pub fn hang_up(&mut self) {
+        self.hears = None;
     }
 
     /// Its process.
@@ -393,7 +418,7 @@ impl Actor {
     ///
     /// It does not.
     pub fn end(mut self) -> ExitStatus {
-        drop(self.hears.take());
+        self.hang_up();
         self.wait()
     }
 
@@ -421,6 +446,25 @@ impl Drop for Actor {
     }
 }
 
+/// A new terminal: the side of who types, and the side of who reads.
+///
+/// No other test's program may inherit the former, or nobody would ever hang up: so it is not `openpty`.
+#[expect(unsafe_code, reason = "the standard library has no terminals")]
+fn terminal() -> (File, File) {
+    let mut options = File::options();
+    let ours = options.read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx").expect("a terminal");
+    let unlocked: libc::c_int = 0;
+    // SAFETY: the kernel reads one number.
+    let result = unsafe { libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) };
+    assert_eq!(result, 0, "the terminal can be unlocked");
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: it takes flags, and no pointer.
+    let theirs = unsafe { libc::ioctl(ours.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    assert!(theirs >= 0, "the terminal's other side can be opened");
+    // SAFETY: it has just been opened, and belongs to nobody else.
+    (ours, unsafe { File::from_raw_fd(theirs) })
+}
+
 /// Waits until something is so, for what the kernel tells nobody about: looks, and looks again.
 ///
 /// # Panics
@@ -441,7 +485,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
-    lock: std::fs::File,
+    lock: File,
 }
 
 impl Gate {
@@ -453,7 +497,7 @@ impl Gate {
     #[must_use]
     pub fn closed(sandbox: &Sandbox, name: &str) -> Self {
         let path = sandbox.folder().join(name);
-        let lock = std::fs::File::create(&path).expect("the gate can be made");
+        let lock = File::create(&path).expect("the gate can be made");
         lock.lock().expect("the gate can be closed");
         Self { path, lock }
     }
@@ -479,6 +523,6 @@ impl Gate {
     ///
     /// There is none.
     pub fn pass(path: &Path) {
-        std::fs::File::open(path).and_then(|file| file.lock_shared()).expect("the gate can be passed");
+        File::open(path).and_then(|file| file.lock_shared()).expect("the gate can be passed");
     }
 }

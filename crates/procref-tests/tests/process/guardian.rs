@@ -5,6 +5,7 @@ use procref_tests::Actor;
 use procref_tests::sandbox::{has_ended, hold};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -77,6 +78,24 @@ both! {
             await_end(&service);
             world.sandbox.assert_nothing_left();
         }
+    }
+
+    fn it_survives_ctrl_c_and_the_hangup_of_the_client_s_terminal(world) {
+        for signal in [libc::SIGINT, libc::SIGHUP] {
+            let mut client = Actor::on_terminal(&world.sandbox, ACTOR, &world.config);
+            let service = hold(client.acquire().pid);
+            assert_ne!(stat(client.pid()).terminal, 0);
+            assert_eq!(stat(world.guardian()).terminal, 0);
+            if signal == libc::SIGINT {
+                client.press(0x03);
+            } else {
+                client.hang_up();
+            }
+            assert_eq!(client.wait().signal(), Some(signal));
+            await_end(&service);
+            world.sandbox.assert_nothing_left();
+        }
+        assert_eq!(world.events.count("signal"), 2);
     }
 
     fn it_survives_what_a_terminal_sends_to_it(world) {

@@ -32,6 +32,21 @@ both! {
         assert_eq!(world.events.count("stop"), 0, "nobody was left to call it");
     }
 
+    fn everybody_waits_for_the_finished_start(mut world) {
+        let gate = Gate::closed(&world.sandbox, "start");
+        world.config.start_gate = Some(gate.path().into());
+        let mut actors = world.group(50);
+        for actor in &mut actors {
+            actor.tell("acquire");
+        }
+        world.await_waiting(49);
+        gate.open();
+        let acquired: Vec<_> = actors.iter_mut().map(|actor| actor.acquired().expect("it can acquire")).collect();
+        assert!(acquired.windows(2).all(|pair| pair[0] == pair[1]), "all share one: {acquired:?}");
+        assert_eq!(world.events.count("start"), 1);
+        kill_all(actors);
+    }
+
     fn all_are_killed_at_once_while_they_wait_for_the_start(mut world) {
         let gate = Gate::closed(&world.sandbox, "start");
         world.config.start_gate = Some(gate.path().into());

@@ -2,6 +2,7 @@
 
 use crate::{ACTOR, SERVICE, World, await_end, both};
 use procref::ErrorKind;
+use procref_tests::actor::Gate;
 use procref_tests::sandbox::{has_ended, hold, remove_set};
 use procref_tests::{Actor, Config};
 use std::fs;
@@ -62,6 +63,26 @@ both! {
         assert_ne!(anew.pid, pid);
         assert_eq!(world.events.count("start"), 2);
         assert_eq!(stranger.ask("count").as_deref(), Ok("1"));
+    }
+
+    fn a_set_removed_in_the_middle_of_a_start_lets_no_second_one_begin(mut world) {
+        let gate = Gate::closed(&world.sandbox, "start");
+        world.config.start_gate = Some(gate.path().into());
+        let [mut starter, mut other] = world.actors();
+        starter.tell("acquire");
+        world.events.wait_for("start", 1);
+        remove(&world);
+        other.tell("acquire");
+        let error = other.acquired().expect_err("no second instance beside the first");
+        assert!(error.starts_with("SetRemoved: "), "{error}");
+        gate.open();
+        // It may not keep what it has started, for nobody counts its clients.
+        let error = starter.acquired().expect_err("nobody knows of it");
+        assert!(error.starts_with("SetRemoved: "), "{error}");
+        assert_eq!((world.events.count("birth"), world.events.count("death")), (1, 1));
+        let service = other.acquire().pid;
+        assert_eq!(starter.acquire().pid, service);
+        assert_eq!(world.events.count("start"), 2);
     }
 
     fn who_releases_last_after_the_set_was_removed_lets_the_service_stop(world) {
