@@ -132,7 +132,7 @@ both! {
 
     fn it_kills_a_service_that_ignores_what_it_is_asked(mut world) {
         world.config = world.config.clone().service_argument("ignore=TERM");
-        world.config.ladder = "TERM:50".into();
+        world.config.ladder = "TERM:1000".into();
         stopped_by(&world, &["TERM"], 0);
     }
 
@@ -143,7 +143,7 @@ both! {
 
     fn it_goes_down_its_ladder_step_by_step(mut world) {
         world.config = world.config.clone().service_argument("ignore=INT").service_argument("ignore=USR1");
-        world.config.ladder = "INT:50,USR1:50,TERM:60000".into();
+        world.config.ladder = "INT:1000,USR1:1000,TERM:60000".into();
         stopped_by(&world, &["INT", "USR1", "TERM"], 1);
     }
 }

@@ -52,7 +52,7 @@ both! {
 
     fn a_health_check_that_hangs_is_unhealthy_when_its_time_is_up(mut world) {
         let health = world.sandbox.folder().join("health");
-        (world.config.health, world.config.health_timeout) = (Some(health.clone()), 200);
+        (world.config.health, world.config.health_timeout) = (Some(health.clone()), 1000);
         // One that hangs on a worker of the runtime is as bad.
         world.config.tokio = !world.config.started_guardian;
         let [mut first, mut second] = world.actors();
