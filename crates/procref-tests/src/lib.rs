@@ -1,5 +1,9 @@
-//! What procref's tests share: a sandbox that sees what a test leaves behind.
+//! What procref's tests share: a sandbox that sees what a test leaves behind, programs to drive, and what they tell.
 
+pub mod actor;
+pub mod events;
 pub mod sandbox;
 
+pub use actor::{Actor, Config};
+pub use events::{Event, Events};
 pub use sandbox::Sandbox;

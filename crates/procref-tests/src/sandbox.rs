@@ -123,16 +123,44 @@ impl Sandbox {
     ///
     /// Something stays.
     pub fn assert_nothing_left(&self) {
+        self.assert_no_process();
+        self.assert_no_object();
+    }
+
+    /// Waits until no process of this test is left.
+    ///
+    /// # Panics
+    ///
+    /// One stays.
+    pub fn assert_no_process(&self) {
+        self.assert_no_process_that(|_| true);
+    }
+
+    /// Waits until no service of this test is left, and no guardian, while its clients live on.
+    ///
+    /// # Panics
+    ///
+    /// Something stays.
+    pub fn assert_no_service(&self) {
+        self.assert_no_process_that(|found| found.guardian);
+        self.assert_no_object();
+    }
+
+    fn assert_no_process_that(&self, matters: impl Fn(&Found) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         // A process that ends may leave another one that has to end: look again until there is none.
         loop {
-            let processes = self.processes();
+            let mut processes = self.processes();
+            processes.retain(&matters);
             let Some(first) = processes.first() else { break };
             if !wait_for_end(&first.pidfd, deadline) {
                 let list: Vec<_> = processes.iter().map(|found| (found.pid, &found.title)).collect();
                 panic!("processes are left: {list:?}; sets: {:?}", self.sets());
             }
         }
+    }
+
+    fn assert_no_object(&self) {
         let sets = self.sets();
         assert!(sets.is_empty(), "semaphore sets are left: {sets:?}");
         let files: Vec<_> = files(&self.runtime_dir());

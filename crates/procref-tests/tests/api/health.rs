@@ -225,7 +225,8 @@ async fn a_recovery_that_fails_leaves_the_old_handles() {
     assert_eq!(tries.load(Ordering::SeqCst), 1);
     assert!(first.is_alive(), "nobody has stopped it");
     assert_eq!(service.count().expect("it is counted"), 1);
-    // What could not be recovered is finished and started.
+    // What could not be recovered is finished and started, whatever it says of itself by now: others see it as down.
+    well.store(true, Ordering::SeqCst);
     let second = service.acquire().await.expect("it is started anew");
     assert!(second.is_alive() && !first.is_alive());
     assert_eq!(bed.calls.starts(), 2);

@@ -13,6 +13,7 @@ use crate::protocol::set::{
 };
 use crate::sys::hints::{self, Live};
 use crate::sys::{self, Process, Set, SetError, Witness, guardian};
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -139,7 +140,7 @@ impl Acquiring {
             O::Failed => Progress::Failed(
                 error.unwrap_or_else(|| Error::new(ErrorKind::System, "failed without a cause").service(name)),
             ),
-            O::FailedElsewhere => Progress::Failed(self.failed_elsewhere()),
+            O::FailedElsewhere => Progress::Failed(error.unwrap_or_else(|| self.failed_elsewhere())),
             O::SetRemoved => Progress::Failed(error.unwrap_or_else(|| Error::set_removed(name, "acquire"))),
             O::Cancelled => Progress::Cancelled,
         }
@@ -334,12 +335,14 @@ impl Acquiring {
         // Whoever held it before held another pipe, unless it is the one that we have.
         let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
         match make_guardian(&self.spec, self.set(), self.witness.as_ref(), complete) {
-            Ok(None) => acquire::Event::Done,
-            Ok(witness) => {
-                self.witness = witness;
-                acquire::Event::Done
-            }
-            Err(error) => self.failed(error),
+            Ok(None) => {}
+            Ok(witness) => self.witness = witness,
+            Err(error) => return self.failed(error),
+        }
+        // For whoever is to hold it and its pipe.
+        match self.read() {
+            Ok(_) => acquire::Event::Done,
+            Err(error) => self.error("read the semaphore set", error),
         }
     }
 
@@ -533,6 +536,10 @@ impl Acquiring {
     }
 
     fn withdraw(&mut self) -> acquire::Event {
+        // Now, with the lock: the last one who withdraws removes the file with the cause.
+        if self.machine.failed_elsewhere() {
+            self.error = Some(self.failed_elsewhere());
+        }
         match self.read() {
             Ok(snapshot) if self.remove_if_alone(&snapshot) => {}
             _ => {
@@ -841,17 +848,29 @@ fn callback_failed(kind: ErrorKind, callback: &str, error: Error) -> Error {
     }
 }
 
+/// Makes a guardian. `Ok(None)`: one that watches needs no new pipe, or is somebody else's.
 fn make_guardian(spec: &Spec, set: Set, witness: Option<&Witness>, complete: bool) -> Result<Option<Witness>> {
+    const ATTEMPTS: usize = 3;
     let plan = guardian::Plan::new(set, spec.settings.linger, &spec.ladder, &spec.hints, complete);
-    tracing::debug!(service = %spec.name, "makes a guardian");
-    guardian::make(spec.name.as_str(), &plan, witness).map_err(|error| {
-        Error::new(
-            ErrorKind::GuardianFailed,
-            "cannot make the guardian that stops the service when its last client is killed",
-        )
-        .service(&spec.name)
-        .source(error)
-    })
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        tracing::debug!(service = %spec.name, "makes a guardian");
+        let error = match guardian::make(spec.name.as_str(), &plan, witness) {
+            Ok(made) => return Ok(made),
+            Err(error) => error,
+        };
+        // The one of a client that was killed as it made it may come late, and be quicker than ours all the same.
+        if set.snapshot().is_ok_and(|snapshot| snapshot.guardian_pid().is_some()) {
+            return Ok(None);
+        }
+        // Killed before it watched, or that other one has gone again.
+        if error.kind() == io::ErrorKind::UnexpectedEof && attempts < ATTEMPTS {
+            continue;
+        }
+        let what = "cannot make the guardian that stops the service when its last client is killed";
+        return Err(Error::new(ErrorKind::GuardianFailed, what).service(&spec.name).source(error));
+    }
 }
 
 /// Makes a guardian if none watches. `Ok(false)`: somebody else did, or nobody wants it any more.

@@ -164,6 +164,12 @@ impl Acquire {
         !matches!(self.state, State::Over) && (self.locked || self.counted)
     }
 
+    /// Whether it gives up because the start that it waited for failed in another process.
+    #[must_use]
+    pub const fn failed_elsewhere(&self) -> bool {
+        matches!(self.state, State::Ending(Outcome::FailedElsewhere))
+    }
+
     /// What gives back all that was taken, wherever it stands: for who cannot go on.
     pub fn gives_back(&mut self) -> Action {
         self.withdraw(Outcome::Cancelled)
@@ -236,7 +242,9 @@ impl Acquire {
             (S::Publishing { recovered }, E::Refused) => self.guard(Then::Publish { recovered }),
             (S::Publishing { .. }, E::Failed) => self.go(S::Discarding { gone: false }, A::Discard),
             // What we started is known to nobody: with the set gone, another process may have started its own.
-            (S::Publishing { .. }, E::Gone) => self.go(S::Discarding { gone: true }, A::Discard),
+            (S::Publishing { .. } | S::Guarding(Then::Publish { .. }), E::Gone) => {
+                self.go(S::Discarding { gone: true }, A::Discard)
+            }
             (S::Discarding { gone: false }, E::Done) => self.fail(),
             (S::Discarding { gone: true }, E::Done) => self.end(Outcome::SetRemoved),
 

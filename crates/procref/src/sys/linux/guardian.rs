@@ -152,7 +152,8 @@ pub(crate) fn main_if_asked() {
         let mut bytes = Vec::new();
         // SAFETY: whoever started a program under this title placed the plan there; if not, reading fails.
         let plan = unsafe { OwnedFd::from_raw_fd(PLAN) };
-        match std::fs::File::from(plan).read_to_end(&mut bytes).ok().and_then(|_| Plan::decode(&bytes)) {
+        let read = std::fs::File::from(plan).read_to_end(&mut bytes);
+        match read.ok().and_then(|_| Plan::decode(&bytes)) {
             Some(plan) => run(&plan),
             None => raw::exit(125),
         }
@@ -196,7 +197,7 @@ pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>) -> io::Re
     }
     match std::fs::File::from(status).read(&mut said)? {
         1 => Ok(new),
-        _ => Err(io::Error::other("the guardian ended before it watched")),
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the guardian ended before it watched")),
     }
 }
 

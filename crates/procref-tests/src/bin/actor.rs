@@ -1,0 +1,314 @@
+//! A client of a service, driven by lines on its standard input; each gets one line as its answer: `ok …`, or
+//! `error KIND: TEXT`. Its arguments are a [`Config`]. At the end of its input it ends, dropping what it holds.
+
+use procref::{ServiceInfo, StopLadder, StopSignal, process};
+use procref_tests::actor::{Gate, Stop};
+use procref_tests::{Config, Events};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+fn main() {
+    // A guardian that was started has no arguments.
+    if std::env::args_os().len() == 1 || std::env::args().any(|argument| argument == "started-guardian=true") {
+        procref::guardian::init();
+    }
+    let config = Config::parse(std::env::args().skip(1));
+    let callbacks = Arc::new(Callbacks { log: config.events(), config, unkept: Mutex::default() });
+    let mut client = Client { service: Service::new(&callbacks), callbacks, handles: Vec::new() };
+    for line in std::io::stdin().lock().lines() {
+        let line = line.expect("input is text");
+        let words: Vec<_> = line.split(' ').collect();
+        match client.obey(&words) {
+            Ok(answer) => say(&format!("ok {answer}")),
+            Err(error) => say(&format!("error {:?}: {error}", error.kind()).replace('\n', " ")),
+        }
+    }
+}
+
+/// A line that is there for the reader before anything else happens.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+}
+
+struct Client {
+    service: Service,
+    callbacks: Arc<Callbacks>,
+    handles: Vec<Handle>,
+}
+
+impl Client {
+    fn obey(&mut self, words: &[&str]) -> procref::Result<String> {
+        match words {
+            ["acquire"] => self.acquire(),
+            // Says so when it is there, and acquires when the gate is opened.
+            ["acquire-at", gate] => {
+                say("at the gate");
+                Gate::pass(Path::new(gate));
+                self.acquire()
+            }
+            ["release"] => match self.handles.pop() {
+                Some(handle) => self.service.release(handle).map(|()| String::new()),
+                None => Err("it holds nothing".into()),
+            },
+            ["drop"] => {
+                drop(self.handles.pop());
+                Ok(String::new())
+            }
+            ["count"] => self.service.count().map(|count| count.to_string()),
+            ["alive"] => Ok(self.handles.last().is_some_and(Handle::is_alive).to_string()),
+            // Says each round as it begins, so that whoever reads can kill it in the middle of one.
+            ["rounds", count] => {
+                for round in 0..count.parse().map_err(procref::Error::other)? {
+                    say(&format!("round {round}"));
+                    self.acquire()?;
+                    self.obey(&["release"])?;
+                }
+                Ok(String::new())
+            }
+            ["fork"] => Ok(self.fork(|client| drop(std::mem::take(&mut client.handles)))),
+            ["fork-exit"] => Ok(self.fork(|_| std::process::exit(0))),
+            ["exec", program, arguments @ ..] => Err(Command::new(program).args(arguments).exec().into()),
+            ["exit"] => std::process::exit(3),
+            ["abort"] => std::process::abort(),
+            // Unwinds as a panic does, without a word.
+            ["panic"] => std::panic::resume_unwind(Box::new("as it was told")),
+            // How many KiB of memory it shall have besides.
+            ["grow", kib] => {
+                let size = kib.parse::<usize>().map_err(procref::Error::other)? << 10;
+                std::mem::forget(vec![1_u8; size]);
+                Ok(String::new())
+            }
+            ["ping", port] => ping(port.parse().map_err(procref::Error::other)?).map_err(Into::into),
+            _ => Err(format!("unknown: {words:?}").into()),
+        }
+    }
+
+    fn acquire(&mut self) -> procref::Result<String> {
+        let handle = self.service.acquire()?;
+        if let Some(mut service) = self.callbacks.unkept.lock().expect("no panic").take() {
+            let _ = service.write_all(b"keep\n");
+        }
+        let (info, generation) = handle.info();
+        let (pid, lost) = (info.pid().unwrap_or(0), info.metadata_lost());
+        self.handles.push(handle);
+        Ok(format!("{pid} {} {generation} {lost} {}", info.port(), info.get("note").unwrap_or("")))
+    }
+
+    /// Forks a child that does something, and waits for its end: says how that was.
+    #[expect(unsafe_code, reason = "the standard library does not fork")]
+    fn fork(&mut self, child: impl FnOnce(&mut Self)) -> String {
+        // SAFETY: the other threads of this program hold no lock while it is told to fork, as they sleep.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            child(self);
+            std::process::exit(0);
+        }
+        let mut status = 0;
+        // SAFETY: the status is ours.
+        unsafe { libc::waitpid(pid, &mut status, 0) };
+        status.to_string()
+    }
+}
+
+struct Callbacks {
+    config: Config,
+    log: Events,
+    /// The service that was started, until it is acquired.
+    unkept: Mutex<Option<ChildStdin>>,
+}
+
+impl Callbacks {
+    fn start(&self) -> procref::Result<ServiceInfo> {
+        self.log.add("start", "");
+        if let Some(gate) = &self.config.start_gate {
+            Gate::pass(gate);
+        }
+        if let Some(text) = self.config.start_fails.as_deref().and_then(|path| std::fs::read_to_string(path).ok()) {
+            return Err(text.into());
+        }
+        let info = self.spawn()?;
+        self.log.add("started", info.pid().unwrap_or(0));
+        Ok(info)
+    }
+
+    fn spawn(&self) -> procref::Result<ServiceInfo> {
+        let [program, arguments @ ..] = self.config.service.as_slice() else { return Err("no service".into()) };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        if self.config.hands_over {
+            command.arg("handed-over");
+        }
+        let mut child = command.spawn()?;
+        let says = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+        // `ready`, or Redis's "Ready to accept connections".
+        if !says.lines().map_while(Result::ok).any(|line| line.to_lowercase().contains("ready")) {
+            return Err("the service does not say that it is ready".into());
+        }
+        *self.unkept.lock().expect("no panic") = child.stdin.take();
+        let info = ServiceInfo::new(child.id(), self.config.port);
+        Ok(if self.config.note.is_empty() { info } else { info.with_metadata("note", &self.config.note) })
+    }
+
+    fn is_healthy(&self, info: &ServiceInfo) -> bool {
+        let path = self.config.health.as_deref().unwrap_or(Path::new("/dev/null"));
+        let words = std::fs::read_to_string(path).unwrap_or_default();
+        let pid = info.pid().unwrap_or(0).to_string();
+        match words.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["bad", number] => *number != pid,
+            ["hang", number] if *number == pid => loop {
+                std::thread::park();
+            },
+            _ => true,
+        }
+    }
+
+    fn recover(&self, old: &ServiceInfo) -> procref::Result<ServiceInfo> {
+        self.log.add("recover", old.pid().unwrap_or(0));
+        process::stop(old.pid(), Duration::from_secs(10))?;
+        self.spawn()
+    }
+
+    fn stop(&self, info: &ServiceInfo) -> procref::Result<()> {
+        self.log.add("stop", info.pid().unwrap_or(0));
+        process::terminate(info.pid());
+        if self.config.stop == Stop::Fail { Err("as it was told".into()) } else { Ok(()) }
+    }
+
+    fn ladder(&self) -> Option<StopLadder> {
+        let step = |step: &str| {
+            let (signal, grace) = step.split_once(':')?;
+            let signal = match signal {
+                "INT" => StopSignal::Interrupt,
+                "USR1" => StopSignal::User1,
+                _ => StopSignal::Terminate,
+            };
+            Some((signal, Duration::from_millis(grace.parse().ok()?)))
+        };
+        let mut steps = self.config.ladder.split(',').filter_map(step);
+        let (signal, grace) = steps.next()?;
+        Some(steps.fold(StopLadder::new(signal, grace), |ladder, (signal, grace)| ladder.then(signal, grace)))
+    }
+}
+
+enum Service {
+    Blocking(procref::blocking::SharedService),
+    Tokio(tokio::runtime::Runtime, procref::SharedService),
+}
+
+enum Handle {
+    Blocking(procref::blocking::ServiceHandle),
+    Tokio(procref::ServiceHandle),
+}
+
+/// What both builders are told.
+macro_rules! set {
+    ($builder:expr, $callbacks:expr) => {{
+        let (mut builder, config) = ($builder, &$callbacks.config);
+        builder = builder.runtime_dir(&config.runtime_dir).linger(Duration::from_millis(config.linger));
+        if let Some(ladder) = $callbacks.ladder() {
+            builder = builder.stop_ladder(ladder);
+        }
+        if config.health_timeout > 0 {
+            builder = builder.health_timeout(Duration::from_millis(config.health_timeout));
+        }
+        builder
+    }};
+}
+
+impl Service {
+    fn new(callbacks: &Arc<Callbacks>) -> Self {
+        let has = &callbacks.config;
+        let [start, check, recover, stop] = std::array::from_fn(|_| Arc::clone(callbacks));
+        if has.tokio {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let mut builder = set!(procref::SharedService::builder(&has.name), callbacks).on_first_acquire(move || {
+                let start = Arc::clone(&start);
+                async move { start.start() }
+            });
+            if has.health.is_some() {
+                builder = builder.on_health_check(move |info| {
+                    let check = Arc::clone(&check);
+                    async move { tokio::task::spawn_blocking(move || check.is_healthy(&info)).await.unwrap_or(false) }
+                });
+            }
+            if has.recovers {
+                builder = builder.on_recover(move |info| {
+                    let recover = Arc::clone(&recover);
+                    async move { recover.recover(&info) }
+                });
+            }
+            if has.stop != Stop::None {
+                builder = builder.on_last_release(move |info| {
+                    let stop = Arc::clone(&stop);
+                    async move { stop.stop(&info) }
+                });
+            }
+            Self::Tokio(runtime.expect("a runtime"), builder.build().expect("a good service"))
+        } else {
+            let mut builder = set!(procref::blocking::SharedService::builder(&has.name), callbacks)
+                .on_first_acquire(move || start.start());
+            if has.health.is_some() {
+                builder = builder.on_health_check(move |info| check.is_healthy(&info));
+            }
+            if has.recovers {
+                builder = builder.on_recover(move |info| recover.recover(&info));
+            }
+            if has.stop != Stop::None {
+                builder = builder.on_last_release(move |info| stop.stop(&info));
+            }
+            Self::Blocking(builder.build().expect("a good service"))
+        }
+    }
+
+    fn acquire(&self) -> procref::Result<Handle> {
+        match self {
+            Self::Blocking(service) => service.acquire().map(Handle::Blocking),
+            Self::Tokio(runtime, service) => runtime.block_on(service.acquire()).map(Handle::Tokio),
+        }
+    }
+
+    fn release(&self, handle: Handle) -> procref::Result<()> {
+        match (self, handle) {
+            (_, Handle::Blocking(handle)) => handle.release(),
+            (Self::Tokio(runtime, _), Handle::Tokio(handle)) => runtime.block_on(handle.release()),
+            (Self::Blocking(_), Handle::Tokio(_)) => Err("no runtime".into()),
+        }
+    }
+
+    fn count(&self) -> procref::Result<u32> {
+        match self {
+            Self::Blocking(service) => service.count(),
+            Self::Tokio(_, service) => service.count(),
+        }
+    }
+}
+
+impl Handle {
+    fn info(&self) -> (ServiceInfo, u32) {
+        match self {
+            Self::Blocking(handle) => (handle.info().clone(), handle.generation()),
+            Self::Tokio(handle) => (handle.info().clone(), handle.generation()),
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Blocking(handle) => handle.is_alive(),
+            Self::Tokio(handle) => handle.is_alive(),
+        }
+    }
+}
+
+/// Asks a Redis server whether it is there.
+fn ping(port: u16) -> std::io::Result<String> {
+    let mut server = std::net::TcpStream::connect(("127.0.0.1", port))?;
+    server.write_all(b"PING\r\n")?;
+    let mut answer = [0_u8; 7];
+    server.read_exact(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).trim().into())
+}
