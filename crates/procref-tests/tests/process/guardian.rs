@@ -40,9 +40,7 @@ both! {
         assert_eq!(fds[3].1, fds[4].1, "both ends of one pipe: {fds:?}");
 
         let memory = private_kib(guardian);
-        // What is started has the pages that the loader relocates in this program, which is not optimised for size.
-        let most = if world.config.started_guardian { 400 } else { 200 };
-        assert!(memory <= most, "{memory} KiB");
+        assert!(memory <= 200, "{memory} KiB");
 
         // The end of the client's output is seen while its guardian lives.
         let mut other = world.actor();

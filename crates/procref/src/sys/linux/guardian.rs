@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     path: [u8; MOST_PATH],
     path_len: usize,
     folder_len: usize,
+    /// The process, and when it started, that has to be gone before this one watches. Not for others to be told.
+    after: Option<(u32, u64)>,
 }
 
 impl Plan {
@@ -70,6 +72,7 @@ impl Plan {
             path: [0; MOST_PATH],
             path_len: 0,
             folder_len: 0,
+            after: None,
         };
         for (slot, step) in plan.steps.iter_mut().zip(steps) {
             *slot = *step;
@@ -116,6 +119,7 @@ impl Plan {
             step_count: numbers.next()? as usize,
             steps: [StopStep { signal: 0, grace: 0 }; MOST_STEPS],
             path: path.try_into().ok()?,
+            after: None,
         };
         for step in &mut plan.steps {
             *step = StopStep { signal: numbers.next()? as i32, grace: numbers.next()? };
@@ -146,19 +150,33 @@ enum WayIn {
 /// Runs the guardian and never returns, if this process was started to be one. Otherwise remembers that this program
 /// may be started again as a guardian.
 pub(crate) fn main_if_asked() {
-    let titled = std::env::args_os().next().is_some_and(|title| title.as_bytes().starts_with(TITLE.as_bytes()));
-    if titled && std::env::args_os().len() == 1 {
-        let _ = rustix::thread::set_name(c"procref-guard");
+    let mut args = std::env::args_os();
+    if let (Some(title), None) = (args.next(), args.next())
+        && title.as_bytes().starts_with(TITLE.as_bytes())
+    {
         let mut bytes = Vec::new();
         // SAFETY: whoever started a program under this title placed the plan there; if not, reading fails.
         let plan = unsafe { OwnedFd::from_raw_fd(PLAN) };
         let read = std::fs::File::from(plan).read_to_end(&mut bytes);
-        match read.ok().and_then(|_| Plan::decode(&bytes)) {
-            Some(plan) => run(&plan),
-            None => raw::exit(125),
-        }
+        let (plan, title) = (read.ok().and_then(|_| Plan::decode(&bytes)), CString::new(title.as_bytes()).ok());
+        let (Some(plan), Some(title)) = (plan, title) else { raw::exit(125) };
+        shed(&plan, &title);
     }
     let _ = WAY_IN.set(WayIn::Myself);
+}
+
+/// Becomes the guardian. What the loader and the start of the program have written would stay for as long as it
+/// sleeps: the copy that a fork makes drops that.
+fn shed(plan: &Plan, title: &CStr) -> ! {
+    let start = Process::open(current_pid()).ok().flatten().map(|process| process.start());
+    let lean = Plan { after: start.map(|start| (current_pid(), start)), ..*plan };
+    // SAFETY: the descriptors that a guardian is given; if they are not there, forking fails.
+    let fds = [GUARDIAN_READS, GUARDIAN_WRITES, STATUS].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+    match detach::fork(&lean, title, &fds, run) {
+        Ok(()) => raw::exit(0),
+        // A larger one is better than none.
+        Err(_) => run(plan),
+    }
 }
 
 /// Names the program that is started as a guardian. `false`: it has been decided already.
@@ -217,6 +235,11 @@ fn start(way_in: &WayIn, title: &CStr, plan: &Plan, fds: &[BorrowedFd<'_>; 3]) -
 
 /// The guardian's loop.
 fn run(plan: &Plan) -> ! {
+    if let Some((pid, start)) = plan.after
+        && let Ok(Some(process)) = Process::open_recorded(pid, start)
+    {
+        let _ = process.wait(None);
+    }
     let mut performer = Performer { plan, set: Set::from_id(plan.set), hinted: None };
     let (mut machine, mut action) = Guardian::new(plan.linger > 0);
     while action != Action::Exit {
