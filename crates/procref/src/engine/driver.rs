@@ -571,6 +571,8 @@ pub(super) struct Releasing {
     info: Option<(ServiceInfo, Option<Known>)>,
     /// `on_last_release` says that it has made the service stop.
     asked: bool,
+    /// The reference, where it is not one that was never complete.
+    member: Option<Arc<Member>>,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -588,9 +590,11 @@ pub(super) enum Released {
 }
 
 impl Releasing {
-    pub(super) fn new(spec: &Arc<Spec>, member: &Member, stops: bool) -> Self {
-        let witness = member.witness.as_ref().and_then(|witness| witness.try_clone().ok());
-        Self::of_set(spec, member.set, witness, Release::new(!spec.settings.linger.is_zero(), stops))
+    pub(super) fn new(spec: &Arc<Spec>, member: &Arc<Member>, stops: bool) -> Self {
+        let machine = Release::new(!spec.settings.linger.is_zero(), stops);
+        let mut releasing = Self::of_set(spec, member.set, None, machine);
+        releasing.member = Some(Arc::clone(member));
+        releasing
     }
 
     fn of_set(
@@ -600,7 +604,7 @@ impl Releasing {
         (machine, action): (Release, release::Action),
     ) -> Self {
         let spec = Arc::clone(spec);
-        Self { machine, action, spec, set, info: None, asked: false, witness, error: None }
+        Self { machine, action, spec, set, info: None, asked: false, member: None, witness, error: None }
     }
 
     /// Goes on as far as nothing blocks.
@@ -619,6 +623,8 @@ impl Releasing {
             let event = match (self.action, hooks) {
                 (A::Return(release::Outcome::LeftAsHeir), _) => {
                     (self.machine, self.action) = Release::inherit();
+                    self.witness = self.witness().and_then(|witness| witness.try_clone().ok());
+                    self.member = None;
                     return Released::AsHeir(self);
                 }
                 (A::Return(outcome), _) => return Released::Over(self.outcome(outcome)),
@@ -646,8 +652,12 @@ impl Releasing {
         }
     }
 
+    fn witness(&self) -> Option<&Witness> {
+        self.member.as_ref().map_or(self.witness.as_ref(), |member| member.witness.as_ref())
+    }
+
     fn replace_guardian(&self) -> release::Event {
-        match replace_guardian(&self.spec, self.set, self.witness.as_ref(), || false) {
+        match replace_guardian(&self.spec, self.set, self.witness(), || false) {
             Ok(_) => release::Event::Done,
             Err(Trouble::Set(SetError::Gone)) => release::Event::Gone,
             Err(Trouble::Set(error)) => {
@@ -733,6 +743,10 @@ impl Releasing {
     fn remove(&mut self) -> release::Event {
         match self.set.clients() {
             Ok(0) => {
+                // The guardian ends with the set, and that is no reason for a new one.
+                if let Some(member) = &self.member {
+                    *member.watched() = Watched::No;
+                }
                 self.spec.hints.remove();
                 self.event(self.set.remove())
             }
