@@ -110,8 +110,17 @@ impl Acquiring {
         }
     }
 
+    /// A set that this has made but could not use must not stay.
+    fn leave_fresh(&mut self) {
+        let fresh = self.snapshot.take_if(|snapshot| snapshot.is_fresh());
+        if fresh.is_some() && !self.machine.is_counted() {
+            self.set().remove_unused();
+        }
+    }
+
     fn outcome(&mut self, outcome: acquire::Outcome) -> Progress {
         use acquire::Outcome as O;
+        self.leave_fresh();
         let name = &self.spec.name;
         let error = self.error.take();
         match outcome {
@@ -558,6 +567,7 @@ impl Drop for Acquiring {
                 _ => Ok(()),
             };
         }
+        self.leave_fresh();
     }
 }
 

@@ -6,7 +6,9 @@ use super::raw::{self, Errno};
 use super::sysv_sem::{SemSet, SetError};
 use crate::error::{Error, ErrorKind};
 use crate::name::ServiceName;
-use crate::protocol::set::{CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot};
+use crate::protocol::set::{
+    CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot, TAKE_LOCK, UNLOCK,
+};
 use std::time::{Duration, Instant};
 
 /// How long one sleep in the kernel lasts at the most. It bounds only how late a wait that nobody wants any more is
@@ -208,6 +210,21 @@ impl Set {
     pub(crate) fn remove(self) -> Result<(), SetError> {
         self.sems.remove()
     }
+
+    /// Removes a set that is fresh and counts nobody. Who has found it in this instant is told that it has gone.
+    pub(crate) fn remove_unused(self) {
+        let locked = match self.apply_within(&TAKE_LOCK, Some(Duration::ZERO)) {
+            Ok(()) => true,
+            // Where nobody may operate on sets, nobody uses it.
+            Err(SetError::Os(Errno(libc::EPERM | libc::ENOSYS))) => false,
+            Err(_) => return,
+        };
+        match self.snapshot() {
+            Ok(snapshot) if snapshot.is_fresh() && snapshot.view().clients == 0 => drop(self.remove()),
+            _ if locked => drop(self.apply(&UNLOCK)),
+            _ => {}
+        }
+    }
 }
 
 fn hands_off(key: i32) -> String {
@@ -226,7 +243,11 @@ enum Verdict {
 pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
     let raise = |set: &Set| i32::from(set.sems.apply(&RAISE_PROBE, None).is_err());
     let failed = detach::in_short_lived_process(&set, raise).map_err(|error| {
-        Error::new(ErrorKind::System, "cannot make the short-lived process that probes the kernel").source(error)
+        let kind = match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::ENOMEM) => ErrorKind::LimitReached,
+            _ => ErrorKind::System,
+        };
+        Error::new(kind, "cannot make the short-lived process that probes the kernel").source(error)
     })?;
     if failed != 0 {
         return Err(Error::new(ErrorKind::Unsupported, "the kernel refuses semaphore operations with undo"));
