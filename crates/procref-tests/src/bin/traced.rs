@@ -2,14 +2,14 @@
 //! 1 and 2. It prints what came of it.
 
 use procref::blocking::{ServiceHandle, SharedService};
-use procref::{Result, ServiceInfo};
+use procref::{PlatformRefCounter, RefCounter, Result, ServiceInfo};
 use procref_tests::trace::mark;
 use std::process::{Command, Stdio};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     // A program that was started with nothing but a title is a guardian.
-    if arguments.len() == 1 || std::env::var_os("TRACED_WAY_IN").is_some() {
+    if arguments.len() == 1 || arguments[1].ends_with("with-way-in") {
         procref::guardian::init();
     }
     let [_, mode, name, folder] = &arguments[..] else { panic!("usage: traced MODE NAME FOLDER") };
@@ -20,6 +20,10 @@ fn main() {
 }
 
 fn run(mode: &str, name: &str, folder: &str) -> Result<String> {
+    if mode == "count" {
+        let counter = PlatformRefCounter::new(name)?;
+        return Ok(format!("{:?}", counter.acquire()?));
+    }
     let mut builder = SharedService::builder(name).runtime_dir(folder).on_first_acquire(start);
     if mode == "release-with-callback" {
         builder = builder.on_last_release(|info| {
@@ -29,7 +33,7 @@ fn run(mode: &str, name: &str, folder: &str) -> Result<String> {
     }
     let service = builder.build()?;
     match mode {
-        "acquire" | "acquire-later" => {
+        "acquire" | "acquire-later" | "acquire-with-way-in" => {
             if mode == "acquire-later" {
                 service.acquire()?.release()?;
             }
