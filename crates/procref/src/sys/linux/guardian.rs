@@ -15,7 +15,7 @@ use super::raw;
 use super::set::Set;
 use super::sysv_sem::SetError;
 use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, Witness};
-use super::{detach, process::current_pid};
+use super::{detach, pid::ask_pid};
 use crate::options::{MOST_STEPS, StopStep};
 use crate::protocol::guardian::{Action, Event, Guardian};
 use crate::protocol::set::{
@@ -278,7 +278,7 @@ impl Performer<'_> {
             if snapshot.guardian_pid().is_some() {
                 return Event::Refused;
             }
-            match self.set.apply(&snapshot.guarding(current_pid())) {
+            match self.set.apply(&snapshot.guarding(ask_pid())) {
                 Ok(()) => {
                     // SAFETY: the guardian was given this descriptor for just this, and uses it nowhere else.
                     let status = unsafe { OwnedFd::from_raw_fd(STATUS) };

@@ -190,11 +190,6 @@ pub(crate) fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// This process's number.
-pub(crate) fn current_pid() -> u32 {
-    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
-}
-
 /// 30 bits that differ between PID or time namespaces: in another one a recorded pid is another process, and a start
 /// time another time (time_namespaces(7)). 0 where /proc does not say.
 pub(crate) fn namespace_fingerprint() -> u32 {

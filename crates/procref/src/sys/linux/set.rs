@@ -46,7 +46,8 @@ impl Set {
 
     /// `None`: there is none, or it was removed while it was looked at.
     fn get(name: &ServiceName, create: bool) -> Result<Option<(Self, Snapshot)>, Error> {
-        let key = name.key(effective_uid());
+        let user = effective_uid();
+        let key = name.key(user);
         let sems = match SemSet::get(key, create) {
             Ok(sems) => sems,
             Err(Errno(libc::ENOENT)) => return Ok(None),
@@ -59,7 +60,7 @@ impl Set {
             Err(errno) if create => return Err(cannot_create(name, errno)),
             Err(errno) => return Err(cannot_open(name, key, errno)),
         };
-        match Self::verify(name, key, sems) {
+        match Self::verify(name, key, user, sems) {
             Ok(snapshot) => Ok(Some((Self { sems }, snapshot))),
             Err(Verdict::Gone) => Ok(None),
             Err(Verdict::Wrong(error)) => Err(error),
@@ -67,7 +68,7 @@ impl Set {
     }
 
     /// Only a set that this user made, for nobody else, of our size, with our layout and this name, is ours.
-    fn verify(name: &ServiceName, key: i32, sems: SemSet) -> Result<Snapshot, Verdict> {
+    fn verify(name: &ServiceName, key: i32, user: u32, sems: SemSet) -> Result<Snapshot, Verdict> {
         let system = |error| match error {
             SetError::Gone => Verdict::Gone,
             SetError::Os(errno) => Verdict::Wrong(cannot_open(name, key, errno)),
@@ -75,7 +76,6 @@ impl Set {
         };
         let wrong = |kind, what: String| Err(Verdict::Wrong(Error::new(kind, what).service(name).help(hands_off(key))));
         let stat = sems.stat().map_err(system)?;
-        let user = effective_uid();
         if stat.uid != user || stat.creator != user {
             let what = format!(
                 "the semaphore set under this name's key {key:#010x} belongs to user {} (made by user {}), not to user {user}",
