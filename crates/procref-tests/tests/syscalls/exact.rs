@@ -75,13 +75,10 @@ fn a_join() {
     assert_calls(
         &calls,
         "
-        getpid()
         geteuid()
         semget(55 semaphores, create)
         semctl(stat)
-        geteuid()
         semctl(all values)
-        getpid()
         semtimedop(UP-1, UP+1, GUARDIAN-1, GUARDIAN+1, LOCK=0, CLIENTS+1 undo)
         semctl(all values)
         pidfd_open(service)
@@ -94,16 +91,13 @@ fn a_join() {
         open(/proc/guardian/fd/4)
         fstat(/proc/guardian/fd/4)
         ppoll(pidfd of guardian, now)
-        getpid()
-        getpid()
         epoll_ctl(add pidfd of guardian)
-        getpid()
         ",
     );
     running.stop();
 }
 
-/// Also finds out in which namespaces it is, and makes the thread that sleeps until a guardian dies.
+/// Also finds out who and in which namespaces it is, and makes the thread that sleeps until a guardian dies.
 #[test]
 fn the_first_join_of_a_program() {
     let sandbox = Sandbox::new();
@@ -116,9 +110,7 @@ fn the_first_join_of_a_program() {
         geteuid()
         semget(55 semaphores, create)
         semctl(stat)
-        geteuid()
         semctl(all values)
-        getpid()
         stat(/proc/self/ns/pid)
         stat(/proc/self/ns/time)
         semtimedop(UP-1, UP+1, GUARDIAN-1, GUARDIAN+1, LOCK=0, CLIENTS+1 undo)
@@ -133,13 +125,9 @@ fn the_first_join_of_a_program() {
         open(/proc/guardian/fd/4)
         fstat(/proc/guardian/fd/4)
         ppoll(pidfd of guardian, now)
-        getpid()
-        getpid()
         epoll_create1()
-        getpid()
         clone3(thread)
         epoll_ctl(add pidfd of guardian)
-        getpid()
         ",
     );
     running.stop();
@@ -153,13 +141,10 @@ fn a_join_of_a_service_with_metadata() {
     assert_calls(
         &calls,
         "
-        getpid()
         geteuid()
         semget(55 semaphores, create)
         semctl(stat)
-        geteuid()
         semctl(all values)
-        getpid()
         semtimedop(UP-1, UP+1, GUARDIAN-1, GUARDIAN+1, LOCK=0, CLIENTS+1 undo)
         semctl(all values)
         pidfd_open(service)
@@ -183,10 +168,7 @@ fn a_join_of_a_service_with_metadata() {
         open(/proc/guardian/fd/4)
         fstat(/proc/guardian/fd/4)
         ppoll(pidfd of guardian, now)
-        getpid()
-        getpid()
         epoll_ctl(add pidfd of guardian)
-        getpid()
         ",
     );
     running.stop();
@@ -201,10 +183,7 @@ fn acquire_again_and_release_where_the_process_holds_it() {
     assert_calls(
         &calls,
         "
-        getpid()
-        getpid()
         ppoll(pidfd of service, now)
-        getpid()
         ",
     );
     running.stop();
@@ -218,12 +197,9 @@ fn a_release_that_is_not_the_last() {
     assert_calls(
         &calls,
         "
-        getpid()
         semtimedop(CLIENTS-2 undo, CLIENTS+1 undo)
         close(pidfd of service)
-        getpid()
         close(/proc/guardian/fd/4)
-        getpid()
         epoll_ctl(delete pidfd of guardian)
         close(pidfd of guardian)
         ",
@@ -239,15 +215,12 @@ fn the_last_release() {
     assert_calls(
         &calls,
         "
-        getpid()
         semtimedop(CLIENTS-2 undo, CLIENTS+1 undo) = EAGAIN
         clone3(thread)
 
         semtimedop(CLIENTS-1 undo, CLIENTS=0, LOCK=0 wait, LOCK+1 undo)
         semctl(all values)
-        getpid()
         semtimedop(UP-1)
-        getpid()
         semctl(all values)
         pidfd_open(service)
         open(/proc/service/stat)
@@ -260,7 +233,6 @@ fn the_last_release() {
         close(pidfd of service)
         semtimedop(INSTANCE-1, PID*, START*, PORT*)
         semctl(value of CLIENTS)
-        getpid()
         epoll_ctl(delete pidfd of guardian)
         close(pidfd of guardian)
         open(RUN)
@@ -284,16 +256,13 @@ fn the_last_release_with_a_callback() {
     assert_calls(
         &calls,
         "
-        getpid()
         semtimedop(CLIENTS-2 undo, CLIENTS+1 undo) = EAGAIN
         clone3(thread)
 
         semtimedop(CLIENTS-1 undo, CLIENTS=0, LOCK=0 wait, LOCK+1 undo)
         semctl(all values)
-        getpid()
         semtimedop(UP-1)
         clone3(thread)
-        getpid()
         semctl(all values)
         pidfd_open(service)
         open(/proc/service/stat)
@@ -305,7 +274,6 @@ fn the_last_release_with_a_callback() {
         close(pidfd of service)
         semtimedop(INSTANCE-1, PID*, START*, PORT*)
         semctl(value of CLIENTS)
-        getpid()
         epoll_ctl(delete pidfd of guardian)
         close(pidfd of guardian)
         open(RUN)
@@ -318,7 +286,6 @@ fn the_last_release_with_a_callback() {
         unlink(RUN)
         semctl(remove)
 
-        getpid()
         pidfd_open(service)
         open(/proc/service/stat)
         read(/proc/service/stat)
