@@ -529,6 +529,8 @@ fn holder(set: i32) {
 }
 
 fn waiter(set: i32, pid: u32) {
+    // As a guardian has one: the scheduler is fair to sessions, not to processes (sched(7), autogroup).
+    rustix::process::setsid().expect("it leads no group");
     let service = sandbox::hold(pid);
     println!("waits 1");
     operate(set, &[Op { sem: CLIENTS, delta: 0, undo: false, wait: true }]);
