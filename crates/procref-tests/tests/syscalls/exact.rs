@@ -76,9 +76,10 @@ fn a_join() {
         &calls,
         "
         geteuid()
-        semget(55 semaphores, create)
+        semget(create)
         semctl(stat)
         semctl(all values)
+        geteuid()
         semtimedop(UP-1, UP+1, GUARDIAN-1, GUARDIAN+1, LOCK=0, CLIENTS+1 undo)
         semctl(all values)
         pidfd_open(service)
@@ -108,9 +109,10 @@ fn the_first_join_of_a_program() {
         "
         getpid()
         geteuid()
-        semget(55 semaphores, create)
+        semget(create)
         semctl(stat)
         semctl(all values)
+        geteuid()
         stat(/proc/self/ns/pid)
         stat(/proc/self/ns/time)
         semtimedop(UP-1, UP+1, GUARDIAN-1, GUARDIAN+1, LOCK=0, CLIENTS+1 undo)
@@ -142,9 +144,10 @@ fn a_join_of_a_service_with_metadata() {
         &calls,
         "
         geteuid()
-        semget(55 semaphores, create)
+        semget(create)
         semctl(stat)
         semctl(all values)
+        geteuid()
         semtimedop(UP-1, UP+1, GUARDIAN-1, GUARDIAN+1, LOCK=0, CLIENTS+1 undo)
         semctl(all values)
         pidfd_open(service)

@@ -114,7 +114,7 @@ impl<'a> Listing<'a> {
         let path = |index: usize| self.path(&stop.read_text(args[index]).unwrap_or_default());
         let fd = |number: u64| self.fds.get(&number).cloned().unwrap_or_else(|| format!("fd {number}"));
         let what = match name {
-            "semget" => format!("{} semaphores, {}", args[1], if args[2] == 0o1600 { "create" } else { "find" }),
+            "semget" if args[1..3] == [set::SEMAPHORES as u64, 0o1600] => "create".into(),
             "semctl" => match args[2] as i32 {
                 libc::IPC_STAT => "stat".into(),
                 libc::IPC_RMID => "remove".into(),
