@@ -298,3 +298,29 @@ fn the_last_release_with_a_callback() {
         ",
     );
 }
+
+/// Wherever it is killed, before a call or after it, its reference is taken back and nothing else changes.
+#[test]
+fn killed_at_every_call_of_a_join() {
+    let sandbox = Sandbox::new();
+    let running = Running::new(&sandbox, &[]);
+    let service = service(&sandbox);
+    for stops in 1.. {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_traced"));
+        command.args(["acquire", service.name()]).arg(sandbox.runtime_dir());
+        let (mut listens, mut seen) = (false, 0);
+        let traced = trace(&sandbox, command, Follow::Threads, |stop| {
+            listens = stop.mark().map_or(listens, |mark| mark == 1);
+            seen += usize::from(listens);
+            if listens && seen == stops { Then::KillAndLetGo } else { Then::Go }
+        });
+        assert_eq!(traced.status.code().is_none(), seen >= stops, "at {stops}: {}", traced.output);
+        assert_eq!(service.count().expect("it is counted"), 1, "killed at {stops}");
+        assert!(running.handle.is_alive(), "killed at {stops}");
+        if seen < stops {
+            assert!(stops > 50, "there are {stops} stops only");
+            break;
+        }
+    }
+    running.stop();
+}
