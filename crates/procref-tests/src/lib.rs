@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod events;
 pub mod sandbox;
+pub mod trace;
 
 pub use actor::{Actor, Config};
 pub use events::{Event, Events};

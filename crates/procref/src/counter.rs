@@ -143,7 +143,7 @@ impl PlatformRefCounter {
 
     fn acquire_in(&self, set: Set, fresh: bool) -> Result<Acquired, Trouble> {
         if fresh {
-            self.found(set)?;
+            self.found(set).inspect_err(|_| set.remove_unused())?;
         }
         loop {
             // Exactly one of the two applies at any moment, unless a transition is under way.

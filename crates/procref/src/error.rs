@@ -138,13 +138,17 @@ impl Error {
             SetError::Os(errno) => {
                 let kind = match errno.0 {
                     libc::ENOSPC | libc::ENOMEM | libc::E2BIG => ErrorKind::LimitReached,
-                    libc::EACCES | libc::EPERM => ErrorKind::PermissionDenied,
-                    libc::ENOSYS => ErrorKind::Unsupported,
+                    libc::EACCES => ErrorKind::PermissionDenied,
+                    // The kernel itself never says EPERM of an operation on a set.
+                    libc::ENOSYS | libc::EPERM => ErrorKind::Unsupported,
                     _ => ErrorKind::System,
                 };
                 let error = Self::new(kind, format!("cannot {operation}")).source(io::Error::from(errno));
                 match errno.0 {
                     libc::E2BIG => error.help("raise SEMOPM, the third number in /proc/sys/kernel/sem"),
+                    libc::ENOSYS | libc::EPERM => {
+                        error.help("allow semget, semop, semtimedop and semctl in the sandbox's policy")
+                    }
                     _ => error,
                 }
             }

@@ -112,8 +112,17 @@ impl Acquiring {
         }
     }
 
+    /// A set that this has made but could not use must not stay.
+    fn leave_fresh(&mut self) {
+        let fresh = self.snapshot.take_if(|snapshot| snapshot.is_fresh());
+        if fresh.is_some() && !self.machine.is_counted() {
+            self.set().remove_unused();
+        }
+    }
+
     fn outcome(&mut self, outcome: acquire::Outcome) -> Progress {
         use acquire::Outcome as O;
+        self.leave_fresh();
         let name = &self.spec.name;
         let error = self.error.take();
         match outcome {
@@ -567,6 +576,7 @@ impl Drop for Acquiring {
                 _ => Ok(()),
             };
         }
+        self.leave_fresh();
     }
 }
 
@@ -580,6 +590,8 @@ pub(super) struct Releasing {
     info: Option<(ServiceInfo, Option<Known>)>,
     /// `on_last_release` says that it has made the service stop.
     asked: bool,
+    /// The reference, where it is not one that was never complete.
+    member: Option<Arc<Member>>,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -597,9 +609,11 @@ pub(super) enum Released {
 }
 
 impl Releasing {
-    pub(super) fn new(spec: &Arc<Spec>, member: &Member, stops: bool) -> Self {
-        let witness = member.witness.as_ref().and_then(|witness| witness.try_clone().ok());
-        Self::of_set(spec, member.set, witness, Release::new(!spec.settings.linger.is_zero(), stops))
+    pub(super) fn new(spec: &Arc<Spec>, member: &Arc<Member>, stops: bool) -> Self {
+        let machine = Release::new(!spec.settings.linger.is_zero(), stops);
+        let mut releasing = Self::of_set(spec, member.set, None, machine);
+        releasing.member = Some(Arc::clone(member));
+        releasing
     }
 
     fn of_set(
@@ -609,7 +623,7 @@ impl Releasing {
         (machine, action): (Release, release::Action),
     ) -> Self {
         let spec = Arc::clone(spec);
-        Self { machine, action, spec, set, info: None, asked: false, witness, error: None }
+        Self { machine, action, spec, set, info: None, asked: false, member: None, witness, error: None }
     }
 
     /// Goes on as far as nothing blocks.
@@ -628,6 +642,8 @@ impl Releasing {
             let event = match (self.action, hooks) {
                 (A::Return(release::Outcome::LeftAsHeir), _) => {
                     (self.machine, self.action) = Release::inherit();
+                    self.witness = self.witness().and_then(|witness| witness.try_clone().ok());
+                    self.member = None;
                     return Released::AsHeir(self);
                 }
                 (A::Return(outcome), _) => return Released::Over(self.outcome(outcome)),
@@ -655,8 +671,12 @@ impl Releasing {
         }
     }
 
+    fn witness(&self) -> Option<&Witness> {
+        self.member.as_ref().map_or(self.witness.as_ref(), |member| member.witness.as_ref())
+    }
+
     fn replace_guardian(&self) -> release::Event {
-        match replace_guardian(&self.spec, self.set, self.witness.as_ref(), || false) {
+        match replace_guardian(&self.spec, self.set, self.witness(), || false) {
             Ok(_) => release::Event::Done,
             Err(Trouble::Set(SetError::Gone)) => release::Event::Gone,
             Err(Trouble::Set(error)) => {
@@ -742,6 +762,10 @@ impl Releasing {
     fn remove(&mut self) -> release::Event {
         match self.set.clients() {
             Ok(0) => {
+                // The guardian ends with the set, and that is no reason for a new one.
+                if let Some(member) = &self.member {
+                    *member.watched() = Watched::No;
+                }
                 self.spec.hints.remove();
                 self.event(self.set.remove())
             }

@@ -83,6 +83,10 @@ impl Member {
     fn is_fit(&self) -> bool {
         self.is_alive() && !self.unfit.load(Ordering::Relaxed)
     }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.guardian.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// This process's side of one service.
@@ -552,7 +556,7 @@ pub(crate) fn let_go(lease: Lease) {
 /// The first client to notice the death of a guardian makes a new one.
 fn watch_guardian(entry: &Arc<Entry>, spec: &Arc<Spec>, member: &Arc<Member>) {
     // Held until the watch is in its place: the death may be noticed at once.
-    let mut guardian = member.guardian.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guardian = member.watched();
     let Watched::NotYet(process) = mem::replace(&mut *guardian, Watched::No) else { return };
     let died = {
         let (entry, spec, member) = (Arc::downgrade(entry), Arc::clone(spec), Arc::downgrade(member));
@@ -605,6 +609,6 @@ fn guardian_died(entry: &Weak<Entry>, spec: &Arc<Spec>, member: &Weak<Member>) {
     }
     // Watch the one that is there now, whoever made it.
     let process = driver::hold_guardian(member.set, member.set.snapshot().ok()).map(|(_, process)| process);
-    *member.guardian.lock().unwrap_or_else(PoisonError::into_inner) = Watched::NotYet(process);
+    *member.watched() = Watched::NotYet(process);
     watch_guardian(&entry, spec, &member);
 }

@@ -170,6 +170,12 @@ impl Acquire {
         matches!(self.state, State::Ending(Outcome::FailedElsewhere))
     }
 
+    /// Whether the reference was ever counted.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        self.counted
+    }
+
     /// What gives back all that was taken, wherever it stands: for who cannot go on.
     pub fn gives_back(&mut self) -> Action {
         self.withdraw(Outcome::Cancelled)

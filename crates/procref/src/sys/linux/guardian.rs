@@ -15,7 +15,7 @@ use super::raw;
 use super::set::Set;
 use super::sysv_sem::SetError;
 use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, Witness};
-use super::{detach, process::current_pid};
+use super::{detach, pid::ask_pid};
 use crate::options::{MOST_STEPS, StopStep};
 use crate::protocol::guardian::{Action, Event, Guardian};
 use crate::protocol::set::{
@@ -168,8 +168,9 @@ pub(crate) fn main_if_asked() {
 /// Becomes the guardian. What the loader and the start of the program have written would stay for as long as it
 /// sleeps: the copy that a fork makes drops that.
 fn shed(plan: &Plan, title: &CStr) -> ! {
-    let start = Process::open(current_pid()).ok().flatten().map(|process| process.start());
-    let lean = Plan { after: start.map(|start| (current_pid(), start)), ..*plan };
+    let pid = ask_pid();
+    let start = Process::open(pid).ok().flatten().map(|process| process.start());
+    let lean = Plan { after: start.map(|start| (pid, start)), ..*plan };
     // SAFETY: the descriptors that a guardian is given; if they are not there, forking fails.
     let fds = [GUARDIAN_READS, GUARDIAN_WRITES, STATUS].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
     match detach::fork(&lean, title, &fds, run) {
@@ -302,7 +303,7 @@ impl Performer<'_> {
             if snapshot.guardian_pid().is_some() {
                 return Event::Refused;
             }
-            match self.set.apply(&snapshot.guarding(current_pid())) {
+            match self.set.apply(&snapshot.guarding(ask_pid())) {
                 Ok(()) => {
                     // SAFETY: the guardian was given this descriptor for just this, and uses it nowhere else.
                     let status = unsafe { OwnedFd::from_raw_fd(STATUS) };

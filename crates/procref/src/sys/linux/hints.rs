@@ -5,7 +5,8 @@
 //! written by somebody else is as good as none. `IPC` is the number of the IPC namespace, for two of them that share
 //! a file system have two sets.
 
-use super::process::{Process, current_pid, effective_uid};
+use super::pid::current_pid;
+use super::process::{Process, effective_uid};
 use crate::name::{ServiceName, fnv1a};
 use crate::protocol::set::{Instance, Record};
 use rustix::fd::OwnedFd;

@@ -4,6 +4,7 @@ mod detach;
 pub(crate) mod guardian;
 pub(crate) mod hints;
 mod memory;
+mod pid;
 mod process;
 mod raw;
 mod set;
@@ -12,7 +13,8 @@ mod title;
 pub(crate) mod watch;
 mod witness;
 
-pub(crate) use process::{Process, Signal, current_pid, namespace_fingerprint, stop};
+pub(crate) use pid::current_pid;
+pub(crate) use process::{Process, Signal, namespace_fingerprint, stop};
 pub(crate) use set::{Set, undo_works};
 pub(crate) use sysv_sem::SetError;
 pub(crate) use witness::Witness;

@@ -87,15 +87,17 @@ impl AsFd for Process {
 
 /// Waits until a descriptor is readable or hung up. A signal does not shorten or lengthen the wait.
 pub(super) fn readable(fd: BorrowedFd<'_>, milliseconds: Option<u64>) -> io::Result<bool> {
-    let deadline = milliseconds.map(|time| raw::monotonic().saturating_add(time.saturating_mul(1_000_000)));
+    // The common question "now?" needs no clock.
+    let deadline = milliseconds.map(|time| match time {
+        0 => 0,
+        time => raw::monotonic().saturating_add(time.saturating_mul(1_000_000)),
+    });
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     loop {
-        let left = match (milliseconds, deadline) {
-            // The common question "now?" needs no clock.
-            (Some(0), _) => Some(0),
-            (_, Some(deadline)) => Some(deadline.saturating_sub(raw::monotonic())),
-            (_, None) => None,
-        };
+        let left = deadline.map(|deadline| match deadline {
+            0 => 0,
+            deadline => deadline.saturating_sub(raw::monotonic()),
+        });
         let time =
             left.map(|left| Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as _ });
         match poll(&mut fds, time.as_ref()) {
@@ -139,8 +141,12 @@ fn start_time(pid: u32) -> Result<u64, Errno> {
         match rustix::io::read(&file, rest) {
             Ok(0) => break,
             Ok(read) => len += read,
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno),
+        }
+        // There is one line, which ends here; a newline in the name is followed by more in the same read.
+        if line.get(..len).is_some_and(|line| line.ends_with(b"\n")) {
+            break;
         }
     }
     parse_start_time(line.get(..len).unwrap_or(&[])).ok_or(Errno::SRCH)
@@ -182,11 +188,6 @@ fn parse_start_time(line: &[u8]) -> Option<u64> {
 /// The user whose services these are.
 pub(crate) fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// This process's number.
-pub(crate) fn current_pid() -> u32 {
-    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
 /// 30 bits that differ between PID or time namespaces: in another one a recorded pid is another process, and a start

@@ -6,7 +6,9 @@ use super::raw::{self, Errno};
 use super::sysv_sem::{SemSet, SetError};
 use crate::error::{Error, ErrorKind};
 use crate::name::ServiceName;
-use crate::protocol::set::{CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot};
+use crate::protocol::set::{
+    CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot, TAKE_LOCK, UNLOCK,
+};
 use std::time::{Duration, Instant};
 
 /// How long one sleep in the kernel lasts at the most. It bounds only how late a wait that nobody wants any more is
@@ -44,7 +46,8 @@ impl Set {
 
     /// `None`: there is none, or it was removed while it was looked at.
     fn get(name: &ServiceName, create: bool) -> Result<Option<(Self, Snapshot)>, Error> {
-        let key = name.key(effective_uid());
+        let user = effective_uid();
+        let key = name.key(user);
         let sems = match SemSet::get(key, create) {
             Ok(sems) => sems,
             Err(Errno(libc::ENOENT)) => return Ok(None),
@@ -57,7 +60,7 @@ impl Set {
             Err(errno) if create => return Err(cannot_create(name, errno)),
             Err(errno) => return Err(cannot_open(name, key, errno)),
         };
-        match Self::verify(name, key, sems) {
+        match Self::verify(name, key, user, sems) {
             Ok(snapshot) => Ok(Some((Self { sems }, snapshot))),
             Err(Verdict::Gone) => Ok(None),
             Err(Verdict::Wrong(error)) => Err(error),
@@ -65,7 +68,7 @@ impl Set {
     }
 
     /// Only a set that this user made, for nobody else, of our size, with our layout and this name, is ours.
-    fn verify(name: &ServiceName, key: i32, sems: SemSet) -> Result<Snapshot, Verdict> {
+    fn verify(name: &ServiceName, key: i32, user: u32, sems: SemSet) -> Result<Snapshot, Verdict> {
         let system = |error| match error {
             SetError::Gone => Verdict::Gone,
             SetError::Os(errno) => Verdict::Wrong(cannot_open(name, key, errno)),
@@ -73,7 +76,6 @@ impl Set {
         };
         let wrong = |kind, what: String| Err(Verdict::Wrong(Error::new(kind, what).service(name).help(hands_off(key))));
         let stat = sems.stat().map_err(system)?;
-        let user = effective_uid();
         if stat.uid != user || stat.creator != user {
             let what = format!(
                 "the semaphore set under this name's key {key:#010x} belongs to user {} (made by user {}), not to user {user}",
@@ -208,6 +210,21 @@ impl Set {
     pub(crate) fn remove(self) -> Result<(), SetError> {
         self.sems.remove()
     }
+
+    /// Removes a set that is fresh and counts nobody. Who has found it in this instant is told that it has gone.
+    pub(crate) fn remove_unused(self) {
+        let locked = match self.apply_within(&TAKE_LOCK, Some(Duration::ZERO)) {
+            Ok(()) => true,
+            // Where nobody may operate on sets, nobody uses it.
+            Err(SetError::Os(Errno(libc::EPERM | libc::ENOSYS))) => false,
+            Err(_) => return,
+        };
+        match self.snapshot() {
+            Ok(snapshot) if snapshot.is_fresh() && snapshot.view().clients == 0 => drop(self.remove()),
+            _ if locked => drop(self.apply(&UNLOCK)),
+            _ => {}
+        }
+    }
 }
 
 fn hands_off(key: i32) -> String {
@@ -226,7 +243,11 @@ enum Verdict {
 pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
     let raise = |set: &Set| i32::from(set.sems.apply(&RAISE_PROBE, None).is_err());
     let failed = detach::in_short_lived_process(&set, raise).map_err(|error| {
-        Error::new(ErrorKind::System, "cannot make the short-lived process that probes the kernel").source(error)
+        let kind = match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::ENOMEM) => ErrorKind::LimitReached,
+            _ => ErrorKind::System,
+        };
+        Error::new(kind, "cannot make the short-lived process that probes the kernel").source(error)
     })?;
     if failed != 0 {
         return Err(Error::new(ErrorKind::Unsupported, "the kernel refuses semaphore operations with undo"));

@@ -1,6 +1,7 @@
 //! Says when a process has died: one sleeping thread for each program, and an epoll set of pidfds.
 
-use super::process::{Process, current_pid};
+use super::pid::current_pid;
+use super::process::Process;
 use super::raw;
 use crate::sys::PerProcess;
 use rustix::event::epoll;
