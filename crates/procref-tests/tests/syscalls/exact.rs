@@ -244,8 +244,8 @@ fn the_last_release() {
         unlink(NAME@IPC.info)
         unlink(NAME@IPC.failed) = ENOENT
         unlink(NAME@IPC.new) = ENOENT
-        close(RUN)
         unlink(RUN)
+        close(RUN)
         semctl(remove)
         ",
     );
@@ -285,14 +285,15 @@ fn the_last_release_with_a_callback() {
         unlink(NAME@IPC.info)
         unlink(NAME@IPC.failed) = ENOENT
         unlink(NAME@IPC.new) = ENOENT
-        close(RUN)
         unlink(RUN)
+        close(RUN)
         semctl(remove)
 
         pidfd_open(service)
         open(/proc/service/stat)
         read(/proc/service/stat)
         close(/proc/service/stat)
+        ppoll(pidfd of service, now)
         pidfd_send_signal(pidfd of service, 15)
         close(pidfd of service)
         ",
