@@ -36,6 +36,7 @@ fn service(sandbox: &Sandbox) -> SharedService {
 
 /// A service that runs, held by this process.
 struct Running {
+    service: SharedService,
     handle: ServiceHandle,
     child: Arc<Mutex<Option<Child>>>,
 }
@@ -54,11 +55,13 @@ impl Running {
             *started.lock().expect("no panic") = Some(child);
             Ok(metadata.iter().fold(info, |info, (key, value)| info.with_metadata(key, value)))
         });
-        let handle = service.build().expect("a good description").acquire().expect("it starts");
-        Self { handle, child }
+        let service = service.build().expect("a good description");
+        let handle = service.acquire().expect("it starts");
+        Self { service, handle, child }
     }
 
     fn stop(self) {
+        assert_eq!(self.service.count().expect("it is counted"), 1, "nobody else holds it any more");
         self.handle.release().expect("it stops");
         let child = self.child.lock().expect("no panic").take();
         child.expect("it was started").wait().expect("it can be awaited");
