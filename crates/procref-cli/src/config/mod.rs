@@ -10,6 +10,7 @@ mod near;
 mod needs;
 mod read;
 mod report;
+mod starter;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod types;
 
 pub(crate) use address::{HttpUrl, http_url, tcp_address};
 pub(crate) use report::Problems;
+pub(crate) use starter::{Known, template};
 pub(crate) use template::{Allowed, NoNumber, Placeholder, Template, Values};
 pub(crate) use types::{Ask, Origin, Place, Port, Probe, Ready, Scope, ServiceConfig, Stop};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 mod bad;
 mod files;
 mod properties;
+mod starters;
 
 fn source(text: &str) -> Source {
     Source { path: "procref.toml".into(), text: text.to_owned() }

@@ -1,6 +1,7 @@
 //! Whatever stands in a file: it is understood, or what is wrong is said with its place.
 
 use super::*;
+use clap::ValueEnum;
 use proptest::prelude::*;
 
 /// Pieces of what may stand in a procref.toml, right and wrong.
@@ -77,9 +78,11 @@ fn pieces() -> impl Strategy<Value = String> {
 
 /// A file that was right once.
 fn broken() -> impl Strategy<Value = String> {
+    let kinds = Known::value_variants();
+    let texts: Vec<&str> = kinds.iter().map(|kind| template(*kind)).chain([EXAMPLE]).collect();
     let cuts = prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, prop::sample::select(PIECES)), 1..4);
-    cuts.prop_map(|cuts| {
-        let mut text: Vec<char> = EXAMPLE.chars().collect();
+    (prop::sample::select(texts), cuts).prop_map(|(text, cuts)| {
+        let mut text: Vec<char> = text.chars().collect();
         for (at, length, piece) in cuts {
             let at = at.index(text.len());
             let end = (at + length).min(text.len());
