@@ -1,4 +1,4 @@
-//! `procref.toml`: which services there are, and what they are.
+//! `procref.toml`: which services there are, and what they are. `docs/procref.toml.md` has every key.
 //!
 //! [`load`] finds the files and reads them. Everything that is wrong is reported at once, with its place. What is
 //! declared is only understood here; other modules start it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 mod bad;
 mod files;
 mod properties;
+mod reference;
 mod starters;
 
 fn source(text: &str) -> Source {
