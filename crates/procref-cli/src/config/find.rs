@@ -53,14 +53,13 @@ pub(super) fn read(path: &Path) -> Result<Source, Problem> {
         ));
     }
     let bytes = fs::read(path).map_err(cannot)?;
-    let path = path.to_owned();
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Source { path, text }),
+        Ok(text) => Ok(Source::new(path, text)),
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
             let end = at + char::REPLACEMENT_CHARACTER.len_utf8();
-            Err(Source { path, text }.problem(at..end, "this is not UTF-8", "save the file as UTF-8"))
+            Err(Source::new(path, text).problem(at..end, "this is not UTF-8", "save the file as UTF-8"))
         }
     }
 }

@@ -6,6 +6,9 @@ use super::types::Scope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+/// How deep needs may go; what walks through them later relies on it.
+const DEEPEST: usize = 100;
+
 /// A service's needs, and where they are listed.
 #[derive(Debug)]
 pub(super) struct Needs<'a> {
@@ -64,6 +67,10 @@ impl<'a> Search<'a, '_> {
                 let cycle: Vec<_> = self.path.iter().skip(begin).copied().chain([need.as_str()]).collect();
                 let what = format!("`{need}` would have to run before itself: {}", cycle.join(" -> "));
                 self.problems.push(source.problem(at.clone(), what, "leave out one of these needs"));
+            } else if self.path.len() >= DEEPEST {
+                let what =
+                    format!("`{need}` is needed by {DEEPEST} services, each of which is needed by the one before");
+                self.problems.push(source.problem(at.clone(), what, "needs cannot go so deep"));
             } else {
                 self.visit(need);
             }

@@ -181,11 +181,7 @@ impl Reader<'_> {
         let ready = ready.unwrap_or(Ready { probe: first.unwrap_or(Probe::Started), timeout: None });
         let service = command.zip(scope).map(|(command, scope)| ServiceConfig {
             name: name.to_owned(),
-            origin: Origin {
-                place: self.place,
-                file: self.source.path.clone(),
-                line: self.source.position(at.start).0,
-            },
+            origin: Origin { place: self.place, file: self.source.path.clone(), line: self.source.line(at.start) },
             command,
             prepare: prepare.unwrap_or_default(),
             ports,

@@ -14,16 +14,26 @@ const WIDTH: usize = 120;
 pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl Source {
-    /// Line and column, both from 1; columns are characters.
-    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
-        let before = self.text.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+    pub(super) fn new(path: &Path, text: String) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path: path.to_owned(), text, lines }
+    }
+
+    /// From 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|begin| *begin <= offset)
+    }
+
+    /// Where a line begins, and what it says.
+    fn of_line(&self, line: usize) -> (usize, &str) {
+        let begin = self.lines.get(line - 1).copied().unwrap_or_default();
+        let end = self.lines.get(line).map_or(self.text.len(), |next| next - 1);
+        (begin, self.text.get(begin..end).unwrap_or_default())
     }
 
     /// The bytes of a span, as they are written in the file.
@@ -32,22 +42,26 @@ impl Source {
     }
 
     pub(super) fn problem(&self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) -> Problem {
-        let (line, column) = self.position(span.start);
-        let text = self.text.split('\n').nth(line - 1).unwrap_or_default();
-        let text: Vec<char> = text.trim_end_matches('\r').chars().map(printable).collect();
-        let marked = self.text.get(self.text.floor_char_boundary(span.start)..span.end).unwrap_or_default();
+        let line = self.line(span.start);
+        let (begin, text) = self.of_line(line);
+        let start = self.text.floor_char_boundary(span.start);
+        let column = self.text.get(begin..start).unwrap_or_default().chars().count() + 1;
+        let text = text.trim_end_matches('\r');
+        let marked = self.text.get(start..span.end).unwrap_or_default();
         let marked = marked.lines().next().unwrap_or_default().chars().count();
         // A line that is too long is shown from a little before the mark.
-        let skipped = if text.len() <= WIDTH { 0 } else { (column - 1).saturating_sub(WIDTH / 3) };
-        let shown = || text.iter().skip(skipped).take(WIDTH);
-        let room = shown().count() + skipped;
+        let skipped = if text.chars().nth(WIDTH).is_none() { 0 } else { (column - 1).saturating_sub(WIDTH / 3) };
+        let mut rest = text.chars().skip(skipped).map(printable);
+        let shown: String = rest.by_ref().take(WIDTH).collect();
+        let more = rest.next().is_some();
+        let room = shown.chars().count() + skipped;
         let marked = marked.min((room + 1).saturating_sub(column)).max(1);
         let ellipsis = |there: bool| if there { "…" } else { "" };
-        let (before, after) = (ellipsis(skipped > 0), ellipsis(room < text.len()));
+        let (before, after) = (ellipsis(skipped > 0), ellipsis(more));
         let excerpt = Excerpt {
             line,
             column,
-            text: format!("{before}{}{after}", shown().collect::<String>()),
+            text: format!("{before}{shown}{after}"),
             mark: format!("{}{}", " ".repeat(before.chars().count() + column - 1 - skipped), "^".repeat(marked)),
         };
         let (what, help) = (what.into(), help.into());

@@ -10,7 +10,7 @@ mod reference;
 mod starters;
 
 fn source(text: &str) -> Source {
-    Source { path: "procref.toml".into(), text: text.to_owned() }
+    Source::new(Path::new("procref.toml"), text.to_owned())
 }
 
 fn parse(place: Place, text: &str) -> Result<BTreeMap<String, ServiceConfig>, Problems> {
@@ -140,4 +140,27 @@ fn needed_ones_come_first_and_once() {
     let nothing = Config { services: BTreeMap::new(), files: Vec::new() };
     let unknown = nothing.service("db").expect_err("nothing is declared");
     assert!(unknown.to_string().contains("because there is no procref.toml"), "{unknown}");
+}
+
+/// Nobody writes these, and still they are no crash: on a thread with as little room as tests have.
+#[test]
+fn what_is_nested_too_deep_is_said() {
+    let services = 5_000;
+    let chain: Vec<String> =
+        (0..services).map(|n| format!("s{n} = {{ command = [\"a\"], needs = [\"s{}\"] }}\n", n + 1)).collect();
+    let chain = format!("[services]\n{}s{services} = {{ command = [\"a\"] }}", chain.concat());
+    let said = parse(Place::Project, &chain).expect_err("it is too deep").to_string();
+    assert!(said.contains("is needed by 100 services, each of which is needed by the one before"), "{said:.500}");
+    let many = 30_001;
+    let deep = [
+        format!("x = {}", "[".repeat(many)),
+        format!("x = {}{}", "[".repeat(many), "]".repeat(many)),
+        format!("x = {}", "{ a = ".repeat(many)),
+        format!("{}a = 1", "a.".repeat(many)),
+        format!("[{}a]", "a.".repeat(many)),
+        format!("[services.db]\ncommand = [\"{}\"]", "{".repeat(many)),
+    ];
+    for text in deep {
+        assert!(parse(Place::Project, &text).is_err(), "{text:.50}");
+    }
 }
