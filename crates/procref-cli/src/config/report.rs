@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// How much of a line is shown.
 const WIDTH: usize = 120;
 
+/// How much is said about it.
+const LONGEST: usize = 400;
+
 /// A file's text, to find lines and columns in.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -64,13 +67,7 @@ impl Source {
             text: format!("{before}{shown}{after}"),
             mark: format!("{}{}", " ".repeat(before.chars().count() + column - 1 - skipped), "^".repeat(marked)),
         };
-        let (what, help) = (what.into(), help.into());
-        Problem {
-            file: self.path.clone(),
-            at: Some(Box::new(excerpt)),
-            what,
-            help: Some(help).filter(|help| !help.is_empty()),
-        }
+        Problem { at: Some(Box::new(excerpt)), ..Problem::of_file(&self.path, what, help) }
     }
 }
 
@@ -81,6 +78,13 @@ fn printable(character: char) -> char {
         control if control.is_control() => char::REPLACEMENT_CHARACTER,
         other => other,
     }
+}
+
+/// What is said has words from the file in it, which may be of any length and have any characters.
+fn on_a_line(text: &str) -> String {
+    let mut characters = text.chars().map(printable);
+    let line: String = characters.by_ref().take(LONGEST).collect();
+    if characters.next().is_some() { line + "…" } else { line }
 }
 
 /// One thing that is wrong.
@@ -104,8 +108,8 @@ struct Excerpt {
 impl Problem {
     /// About a file as a whole.
     pub(super) fn of_file(file: &Path, what: impl Into<String>, help: impl Into<String>) -> Self {
-        let help = Some(help.into()).filter(|help| !help.is_empty());
-        Self { file: file.to_owned(), at: None, what: what.into(), help }
+        let help = Some(on_a_line(&help.into())).filter(|help| !help.is_empty());
+        Self { file: file.to_owned(), at: None, what: on_a_line(&what.into()), help }
     }
 
     fn order(&self) -> (usize, usize) {
@@ -116,7 +120,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, at, what, help } = self;
-        let file = file.display();
+        let file: String = file.to_string_lossy().chars().map(printable).collect();
         let gutter = match at {
             Some(at) => {
                 let Excerpt { line, column, text, mark } = &**at;
