@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the commands that read procref.toml come next"))]
+mod config;
 mod demo;
 mod exit;
 

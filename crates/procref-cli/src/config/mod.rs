@@ -1,0 +1,179 @@
+//! `procref.toml`: which services there are, and what they are. `docs/procref.toml.md` has every key.
+//!
+//! [`load`] finds the files and reads them. Everything that is wrong is reported at once, with its place. What is
+//! declared is only understood here; other modules start it.
+
+mod address;
+mod duration;
+mod find;
+mod near;
+mod needs;
+mod read;
+mod report;
+mod starter;
+mod template;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub(crate) use address::{HttpUrl, http_url, tcp_address};
+pub(crate) use report::Problems;
+pub(crate) use starter::{Known, template};
+pub(crate) use template::{Allowed, NoNumber, Placeholder, Template, Values};
+pub(crate) use types::{Ask, Origin, Place, Port, Probe, Ready, Scope, ServiceConfig, Stop};
+
+use needs::Needs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// All services that are declared for somebody in a certain folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) services: BTreeMap<String, ServiceConfig>,
+    /// The files that were read, the project's first. None is no error.
+    pub(crate) files: Vec<(Place, PathBuf)>,
+}
+
+/// Reads the nearest `procref.toml` from `start` upwards, and the user's own. Of two services with one name the
+/// project's is taken, as a whole.
+///
+/// # Errors
+///
+/// All that is wrong with the files.
+pub(crate) fn load(start: &Path) -> Result<Config, Problems> {
+    load_with(start, |name| std::env::var_os(name))
+}
+
+fn load_with(start: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Result<Config, Problems> {
+    let files = find::files(start, variable);
+    let mut problems = Vec::new();
+    let mut sources = Vec::new();
+    for (place, path) in &files {
+        match find::read(path) {
+            Ok(source) => sources.push((*place, source)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    // What was in a file that cannot be read is not known: nobody's needs can be called unknown.
+    let services = merge(&sources, problems.is_empty(), &mut problems);
+    let order: Vec<_> = files.iter().map(|(_, file)| file.clone()).collect();
+    Problems::or(problems, &order, Config { services, files })
+}
+
+fn merge(
+    sources: &[(Place, report::Source)],
+    complete: bool,
+    problems: &mut Vec<report::Problem>,
+) -> BTreeMap<String, ServiceConfig> {
+    let mut services = BTreeMap::new();
+    let mut needs: BTreeMap<String, Needs<'_>> = BTreeMap::new();
+    let mut complete = complete;
+    for (place, source) in sources {
+        let before = problems.len();
+        let declared = read::read(source, *place, problems);
+        complete &= !declared.is_empty() || problems.len() == before;
+        for (name, declared) in declared {
+            if let std::collections::btree_map::Entry::Vacant(entry) = needs.entry(name.clone()) {
+                entry.insert(Needs { source, scope: declared.scope, needs: declared.needs });
+                services.extend(declared.service.map(|service| (name, service)));
+            }
+        }
+    }
+    if complete {
+        needs::check(&needs, problems);
+    }
+    services
+}
+
+impl Config {
+    /// The services of these names and all that they need, each once, and what is needed before who needs it.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not declared.
+    pub(crate) fn with_needs<'a>(&'a self, names: &[&str]) -> Result<Vec<&'a ServiceConfig>, UnknownService> {
+        let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
+        names.iter().try_for_each(|name| self.add(name, &mut order, &mut seen))?;
+        Ok(order)
+    }
+
+    fn add<'a>(
+        &'a self,
+        name: &str,
+        order: &mut Vec<&'a ServiceConfig>,
+        seen: &mut BTreeSet<&'a str>,
+    ) -> Result<(), UnknownService> {
+        let service = self.service(name)?;
+        if seen.insert(&service.name) {
+            service.needs.iter().try_for_each(|need| self.add(need, order, seen))?;
+            order.push(service);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// It is not declared.
+    pub(crate) fn service(&self, name: &str) -> Result<&ServiceConfig, UnknownService> {
+        self.services.get(name).ok_or_else(|| UnknownService {
+            name: name.to_owned(),
+            known: self.services.keys().cloned().collect(),
+            files: self.files.iter().map(|(_, file)| file.clone()).collect(),
+        })
+    }
+}
+
+/// Somebody asks for a service that no file declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownService {
+    name: String,
+    known: Vec<String>,
+    files: Vec<PathBuf>,
+}
+
+impl std::fmt::Display for UnknownService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, known, files } = self;
+        let known = || known.iter().map(String::as_str);
+        if files.is_empty() {
+            return write!(
+                f,
+                "there is no service `{name}`, because there is no procref.toml, neither here nor in a folder above nor in \
+                 ~/.config/procref; `procref init` writes one"
+            );
+        }
+        write!(f, "there is no service `{name}`")?;
+        if let Some(near) = near::nearest(name, known()) {
+            write!(f, "; did you mean `{near}`?")?;
+        }
+        let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        match known().count() {
+            0 => write!(f, "\n  = no service is declared in {}", files.join(" and ")),
+            1 => write!(f, "\n  = there is {}, in {}", near::list(known()), files.join(" and ")),
+            _ => write!(f, "\n  = there are {}, in {}", near::list(known()), files.join(" and ")),
+        }
+    }
+}
+
+impl std::error::Error for UnknownService {}
+
+/// What is wrong with a text, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// The bytes of the text that are wrong, if it is not all of it.
+    pub(crate) at: Option<Range<usize>>,
+    pub(crate) what: String,
+    pub(crate) help: String,
+}
+
+impl Mistake {
+    fn of(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { at: None, what: what.into(), help: help.into() }
+    }
+
+    fn at(at: Range<usize>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { at: Some(at), what: what.into(), help: help.into() }
+    }
+}
