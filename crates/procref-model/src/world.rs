@@ -1,7 +1,7 @@
 //! Clients, guardians and services over one set, one kernel operation at a time.
 
 use crate::kernel::{Applied, Set, Undo};
-use procref::protocol::acquire::{self, Acquire};
+use procref::protocol::acquire::{self, Acquire, Ways};
 use procref::protocol::guardian::{self, Guardian};
 use procref::protocol::release::{self, Release};
 use procref::protocol::set::{
@@ -305,7 +305,7 @@ impl World {
     }
 
     fn make_guardian(&mut self, number: u8, config: &Config) -> u8 {
-        let (machine, action) = Guardian::new(config.lingers);
+        let (machine, action) = Guardian::new(config.lingers, false);
         let task = Task::Guarding { machine, action, step: 0, set: number, said: false, hinted: None };
         let guardian = Process { alive: true, task, job: Job::None, heir: None, undo: Undo::default(), rounds: 0 };
         // The place of a dead one can be used again: nobody waits for it, or it would have been seen to be dead.
@@ -497,7 +497,7 @@ impl World {
         match &process.task {
             Task::Idle if process.rounds > 0 => {
                 let mut world = self.clone();
-                let (machine, action) = Acquire::new(false, config.recovers);
+                let (machine, action) = Acquire::new(false, Ways { recovers: config.recovers, by_guardian: false });
                 world.edit(place, |process| {
                     process.rounds -= 1;
                     process.task = Task::Acquiring { machine, action, step: 0, set: 0, started: None, made: None };
@@ -1021,6 +1021,8 @@ impl World {
         };
         let without_lock = |ops: &[Op]| -> Vec<Op> { ops.iter().copied().filter(|op| op.sem != LOCK).collect() };
         match (action, step) {
+            // A service that a guardian starts is not modelled.
+            (A::Spawn, _) => done(world, E::Done, said, None, next),
             (A::Exit, _) => {
                 world.end(place);
                 world.edit(place, |process| {

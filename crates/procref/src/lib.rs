@@ -59,6 +59,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod blocking;
+mod command;
 mod counter;
 mod engine;
 mod error;
@@ -69,10 +70,12 @@ mod options;
 pub mod process;
 #[doc(hidden)]
 pub mod protocol;
+pub mod ready;
 #[cfg(feature = "tokio")]
 mod service;
 mod sys;
 
+pub use command::ServiceCommand;
 pub use counter::{Acquired, PlatformRefCounter, RefCounter, Released};
 pub use engine::status::{ServiceState, Status};
 pub use error::{Error, ErrorKind, Result};

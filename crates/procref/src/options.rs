@@ -205,6 +205,13 @@ macro_rules! setters {
             self
         }
 
+        /// The service is this command, in place of the callbacks that start, recover and stop it. It is stopped by the
+        /// [stop ladder](Self::stop_ladder), and none of its descendants is left.
+        pub fn command(mut self, command: crate::ServiceCommand) -> Self {
+            self.command = Some(command);
+            self
+        }
+
         /// The folder for hints: metadata, and the causes of failed starts. All programs that share a service must
         /// name the same one. By default `/run/user/UID/procref` where the system has made `/run/user/UID`, else
         /// `/tmp/procref-UID`. It is made where it is missing, and removed with the last file in it.

@@ -1,12 +1,13 @@
 //! The asynchronous API. It blocks no task: what blocks happens on threads.
 
+use crate::command::ServiceCommand;
 use crate::engine::hooks::Hooks;
 use crate::engine::status::{Status, count, status};
 use crate::engine::{
-    Answered, Begun, BegunRelease, Lease, Pending, Spec, acquire_timed_out, begin, callback_timed_out, in_callback,
-    let_go, panicked,
+    Answered, Begun, BegunRelease, Lease, Pending, Spec, acquire_timed_out, begin, callback_timed_out, check_ways,
+    in_callback, let_go, panicked,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::info::ServiceInfo;
 use crate::name::ServiceName;
 use crate::options::{Settings, setters};
@@ -46,6 +47,7 @@ impl fmt::Debug for Callbacks {
 pub struct Builder {
     name: String,
     settings: Settings,
+    command: Option<ServiceCommand>,
     callbacks: Callbacks,
 }
 
@@ -107,14 +109,12 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName); [`InvalidInput`](ErrorKind::InvalidInput): there is no
-    /// `on_first_acquire`, or a setting cannot be.
+    /// [`InvalidName`](crate::ErrorKind::InvalidName); [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no
+    /// `on_first_acquire` and no command, or both, or a setting cannot be.
     pub fn build(self) -> Result<SharedService> {
-        let spec = Spec::new(&self.name, self.settings)?;
-        if self.callbacks.start.is_none() {
-            let what = "there is no on_first_acquire, so nobody could start it";
-            return Err(Error::new(ErrorKind::InvalidInput, what).service(&spec.name));
-        }
+        let spec = Spec::new(&self.name, self.settings, self.command)?;
+        let Callbacks { start, recover, stop, .. } = &self.callbacks;
+        check_ways(&spec, start.is_some(), recover.is_some() || stop.is_some())?;
         let now = AsyncHooks { callbacks: Arc::new(self.callbacks), spec: Arc::clone(&spec), runtime: None };
         let later: Arc<dyn Hooks> = Arc::new(now.clone());
         Ok(SharedService { spec, now, later })
@@ -133,16 +133,16 @@ pub struct SharedService {
 impl SharedService {
     /// Describes the service of this name: 1 to 64 letters, digits, `-`, `_` and `.`, no dot in front.
     pub fn builder(name: impl Into<String>) -> Builder {
-        Builder { name: name.into(), settings: Settings::default(), callbacks: Callbacks::default() }
+        Builder { name: name.into(), settings: Settings::default(), command: None, callbacks: Callbacks::default() }
     }
 
     /// Takes a reference: joins the service if it runs, and else starts, recovers or finishes it first.
     ///
     /// # Errors
     ///
-    /// The service cannot be started ([`StartFailed`](ErrorKind::StartFailed), here or in the process that was waited
-    /// for), recovered ([`RecoverFailed`](ErrorKind::RecoverFailed)) or finished
-    /// ([`StopFailed`](ErrorKind::StopFailed)); it took too long ([`TimedOut`](ErrorKind::TimedOut)); the system
+    /// The service cannot be started ([`StartFailed`](crate::ErrorKind::StartFailed), here or in the process that was waited
+    /// for), recovered ([`RecoverFailed`](crate::ErrorKind::RecoverFailed)) or finished
+    /// ([`StopFailed`](crate::ErrorKind::StopFailed)); it took too long ([`TimedOut`](crate::ErrorKind::TimedOut)); the system
     /// cannot count, or what lies under the name is not ours to use (the other kinds).
     ///
     /// # Cancel safety
@@ -203,7 +203,7 @@ impl SharedService {
     /// # Errors
     ///
     /// What lies under the name is not ours to use; or the count was removed while the service was in use
-    /// ([`SetRemoved`](ErrorKind::SetRemoved)): then nobody knows, and it is not 0.
+    /// ([`SetRemoved`](crate::ErrorKind::SetRemoved)): then nobody knows, and it is not 0.
     pub fn count(&self) -> Result<u32> {
         count(&self.spec)
     }
@@ -325,8 +325,8 @@ impl ServiceHandle {
     /// # Errors
     ///
     /// `on_last_release` failed or took too long, or the service's process does not end
-    /// ([`StopFailed`](ErrorKind::StopFailed), [`TimedOut`](ErrorKind::TimedOut)); or the count was removed while the
-    /// service was in use ([`SetRemoved`](ErrorKind::SetRemoved)). The reference is released all the same.
+    /// ([`StopFailed`](crate::ErrorKind::StopFailed), [`TimedOut`](crate::ErrorKind::TimedOut)); or the count was removed while the
+    /// service was in use ([`SetRemoved`](crate::ErrorKind::SetRemoved)). The reference is released all the same.
     ///
     /// # Cancel safety
     ///

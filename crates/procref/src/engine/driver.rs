@@ -1,22 +1,26 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
+use super::declared::Prepared;
 use super::hooks::Hooks;
 use super::{Member, Spec, Watched};
+use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::process::Known;
-use crate::protocol::acquire::{self, Acquire};
+use crate::protocol::acquire::{self, Acquire, Ways};
 use crate::protocol::release::{self, Release};
 use crate::protocol::set::{
-    ANNOUNCE, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK_UNGUARDED,
-    MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
+    ANNOUNCE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN,
+    LOCK_UNGUARDED, MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
+    WITHDRAW_AND_UNLOCK,
 };
+use crate::sys::guardian::Launch;
 use crate::sys::hints::{self, Live};
 use crate::sys::{self, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Getting a reference, under way. It can begin on one thread, as far as nothing blocks, and go on on another one.
 #[derive(Debug)]
@@ -57,7 +61,8 @@ pub(super) enum Progress {
 impl Acquiring {
     /// For a process that holds nothing, or that holds `held` and found it unhealthy.
     pub(super) fn new(spec: &Arc<Spec>, recovers: bool, held: Option<&Member>) -> Self {
-        let (machine, action) = Acquire::new(held.is_some(), recovers);
+        let ways = Ways { recovers, by_guardian: spec.declared.is_some() };
+        let (machine, action) = Acquire::new(held.is_some(), ways);
         Self {
             machine,
             action,
@@ -372,6 +377,23 @@ impl Acquiring {
         if let Err(error) = self.leave_hint() {
             return self.failed(error);
         }
+        let spec = Arc::clone(&self.spec);
+        if let Some(command) = &spec.declared {
+            return match self.start_declared(command) {
+                Ok(info) => {
+                    self.started = Some(info);
+                    acquire::Event::Done
+                }
+                Err(error) => {
+                    // What was started is recorded, and must not stay for the next one.
+                    let finished = finish_recorded(&spec, self.set(), || Ok(()));
+                    if let Err(trouble) = finished {
+                        tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
+                    }
+                    self.failed(error)
+                }
+            };
+        }
         let began = Instant::now();
         let limit = self.spec.settings.start_timeout;
         match hooks.start() {
@@ -389,6 +411,45 @@ impl Acquiring {
         }
     }
 
+    /// Has a new guardian start the service as its child. The one before, which holds no state, makes way for it.
+    fn start_declared(&mut self, command: &ServiceCommand) -> Result<ServiceInfo> {
+        let spec = Arc::clone(&self.spec);
+        let mut prepared = Prepared::new(&spec, command)?;
+        let read = |error| Error::set(&spec.name, "read the semaphore set", error);
+        let made = loop {
+            let snapshot = self.read().map_err(read)?;
+            if let Some((pid, process)) = hold_guardian(self.set(), Some(snapshot)) {
+                if self.witness.is_none() {
+                    self.witness = Witness::of_guardian(pid, &process).ok();
+                }
+                process.signal(sys::Signal::KILL)?;
+                process.wait(None)?;
+                continue;
+            }
+            // One whose starter was killed in the middle may have started the service until just now.
+            match finish_recorded(&spec, self.set(), || Ok(())) {
+                Ok(()) => {}
+                Err(Trouble::Set(error)) => return Err(read(error)),
+                Err(Trouble::Other(error)) => return Err(error),
+            }
+            let view = snapshot.view();
+            // Whoever holds it from before holds another pipe, unless it is the one that we have.
+            let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+            if !complete {
+                // The kernel would take the end of the few who hold the new one for everybody's.
+                prepared.launch.program.floor_signal = 0;
+            }
+            let launch = Some(&prepared.launch);
+            if let Some(made) = launch_guardian(&spec, self.set(), self.witness.as_ref(), complete, launch)? {
+                break made;
+            }
+        };
+        if made.witness.is_some() {
+            self.witness = made.witness;
+        }
+        prepared.await_ready(&spec, self.set(), made.reports)
+    }
+
     fn recover(&mut self, hooks: &dyn Hooks) -> acquire::Event {
         let record = match self.read() {
             Ok(snapshot) => snapshot.record(),
@@ -404,7 +465,9 @@ impl Acquiring {
             Err(error) => return self.failed(callback_failed(ErrorKind::RecoverFailed, "on_recover", error)),
         };
         let replaced = match record.instance {
-            Instance::Process { pid, start } if info.pid() != Some(pid) => stop_process(&self.spec, pid, start, false),
+            Instance::Process { pid, start } if info.pid() != Some(pid) => {
+                stop_process(&self.spec, pid, start, false, None)
+            }
             _ => Ok(()),
         };
         self.started = Some(info);
@@ -610,7 +673,9 @@ pub(super) enum Released {
 
 impl Releasing {
     pub(super) fn new(spec: &Arc<Spec>, member: &Arc<Member>, stops: bool) -> Self {
-        let machine = Release::new(!spec.settings.linger.is_zero(), stops);
+        // A guardian that is the service's parent stops it, whether or not it lingers before.
+        let to_guardian = !spec.settings.linger.is_zero() || spec.declared.is_some();
+        let machine = Release::new(to_guardian, stops);
         let mut releasing = Self::of_set(spec, member.set, None, machine);
         releasing.member = Some(Arc::clone(member));
         releasing
@@ -648,7 +713,8 @@ impl Releasing {
                 }
                 (A::Return(outcome), _) => return Released::Over(self.outcome(outcome)),
                 (A::LeaveNotLast, _) => self.event(self.set.apply(&LEAVE_NOT_LAST)),
-                (A::LeaveToGuardian { heir: false }, _) => self.event(self.set.apply(&LEAVE_TO_GUARDIAN)),
+                (A::LeaveToGuardian { heir: false }, None) if self.awaits_stop() => return Released::WouldBlock(self),
+                (A::LeaveToGuardian { heir: false }, _) => self.leave_to_guardian(),
                 (A::LeaveToGuardian { heir: true }, _) => self.event(self.set.apply(&LEAVE_AS_HEIR)),
                 (_, None) => return Released::WouldBlock(self),
                 (A::ReplaceGuardian, _) => self.replace_guardian(),
@@ -673,6 +739,43 @@ impl Releasing {
 
     fn witness(&self) -> Option<&Witness> {
         self.member.as_ref().map_or(self.witness.as_ref(), |member| member.witness.as_ref())
+    }
+
+    fn awaits_stop(&self) -> bool {
+        self.spec.declared.is_some() && self.spec.settings.linger.is_zero()
+    }
+
+    /// The guardian wakes with the lock, in the very instant in which the last one leaves. It gives it back, or removes
+    /// the set, when the service has been stopped.
+    fn leave_to_guardian(&mut self) -> release::Event {
+        /// A guardian that was stopped and continued in that instant takes the lock a little later.
+        const LATER: Duration = Duration::from_millis(10);
+        let event = self.event(self.set.apply(&LEAVE_TO_GUARDIAN));
+        if event != release::Event::Done || !self.awaits_stop() {
+            return event;
+        }
+        let patience: u64 = self.spec.ladder.iter().map(|step| step.grace).fold(0, u64::saturating_add);
+        let deadline = Instant::now().checked_add(Duration::from_millis(patience));
+        let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        loop {
+            match self.set.apply_while_wanted(&AWAIT_UNLOCKED, late) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // It is over.
+                Err(_) => return event,
+            }
+            match self.set.snapshot() {
+                Ok(snapshot) if snapshot.view().clients == 0 && snapshot.view().instance && !late() => {
+                    std::thread::sleep(LATER);
+                }
+                Ok(snapshot) if snapshot.view().clients == 0 && snapshot.view().instance => break,
+                // Stopped; or somebody has come, and it is theirs.
+                _ => return event,
+            }
+        }
+        let what = "it has not been stopped yet; its guardian goes on trying";
+        self.error = Some(Error::new(ErrorKind::StopFailed, what).service(&self.spec.name));
+        event
     }
 
     fn replace_guardian(&self) -> release::Event {
@@ -845,20 +948,33 @@ fn finish_recorded_politely(
     let snapshot = set.snapshot().map_err(Trouble::Set)?;
     match snapshot.record().instance {
         Instance::None => return Ok(()),
-        Instance::Process { pid, start } => stop_process(spec, pid, start, polite).map_err(Trouble::Other)?,
+        Instance::Process { pid, start } => {
+            stop_process(spec, pid, start, polite, snapshot.guardian_pid()).map_err(Trouble::Other)?
+        }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
     }
     set.apply(&snapshot.forgetting()).map_err(Trouble::Set)
 }
 
-fn stop_process(spec: &Spec, pid: u32, start: u64, polite: bool) -> Result<()> {
+fn stop_process(spec: &Spec, pid: u32, start: u64, polite: bool, guardian: Option<u32>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
-    let Some(process) = process else { return Ok(()) };
+    let sweep = || {
+        if spec.declared.is_some() {
+            sys::service::sweep(pid, start, guardian);
+        }
+    };
+    let Some(process) = process else {
+        sweep();
+        return Ok(());
+    };
     match sys::stop(&process, &spec.ladder, polite) {
-        Ok(true) => Ok(()),
+        Ok(true) => {
+            sweep();
+            Ok(())
+        }
         Ok(false) => Err(failed(format!("its process {pid} does not end, not even by SIGKILL"))
             .help("no second one is started beside it; it may hang in the kernel (state D in `ps`)")),
         Err(error) => Err(failed(format!("cannot signal its process {pid}")).source(error)),
@@ -874,14 +990,26 @@ fn callback_failed(kind: ErrorKind, callback: &str, error: Error) -> Error {
 
 /// Makes a guardian. `Ok(None)`: one that watches needs no new pipe, or is somebody else's.
 fn make_guardian(spec: &Spec, set: Set, witness: Option<&Witness>, complete: bool) -> Result<Option<Witness>> {
+    launch_guardian(spec, set, witness, complete, None).map(|made| made.and_then(|made| made.witness))
+}
+
+/// Makes a guardian, with a service for it to start. `Ok(None)`: there is one that is somebody else's.
+fn launch_guardian(
+    spec: &Spec,
+    set: Set,
+    witness: Option<&Witness>,
+    complete: bool,
+    launch: Option<&Launch>,
+) -> Result<Option<guardian::Made>> {
     const ATTEMPTS: usize = 3;
     let plan = guardian::Plan::new(set, spec.settings.linger, &spec.ladder, &spec.hints, complete);
+    let plan = if spec.declared.is_some() { plan.of_declared() } else { plan };
     let mut attempts = 0;
     loop {
         attempts += 1;
         tracing::debug!(service = %spec.name, "makes a guardian");
-        let error = match guardian::make(spec.name.as_str(), &plan, witness) {
-            Ok(made) => return Ok(made),
+        let error = match guardian::make(spec.name.as_str(), &plan, witness, launch) {
+            Ok(made) => return Ok(Some(made)),
             Err(error) => error,
         };
         // The one of a client that was killed as it made it may come late, and be quicker than ours all the same.

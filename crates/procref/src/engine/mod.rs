@@ -4,11 +4,13 @@
 //! matter of user space. Whatever may block (waiting for a lock, starting, stopping) happens on a thread of its own,
 //! for threads and tasks alike; the only steps made by the caller itself are those that never sleep.
 
+mod declared;
 mod driver;
 pub(crate) mod hooks;
 pub(crate) mod status;
 mod ticket;
 
+use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::name::ServiceName;
@@ -36,15 +38,18 @@ pub(crate) struct Spec {
     pub(crate) settings: Settings,
     pub(crate) ladder: Vec<StopStep>,
     pub(crate) hints: Hints,
+    /// The command, where it takes the place of callbacks.
+    pub(crate) declared: Option<ServiceCommand>,
 }
 
 impl Spec {
-    pub(crate) fn new(name: &str, settings: Settings) -> Result<Arc<Self>> {
+    pub(crate) fn new(name: &str, settings: Settings, declared: Option<ServiceCommand>) -> Result<Arc<Self>> {
         let name = ServiceName::new(name)?;
         settings.check().map_err(|error| error.service(&name))?;
+        declared.as_ref().map_or(Ok(()), ServiceCommand::check).map_err(|error| error.service(&name))?;
         let folder = settings.folder.clone().unwrap_or_else(hints::default_folder);
         let (ladder, hints) = (settings.ladder.raw(), Hints::new(&folder, &name));
-        Ok(Arc::new(Self { name, settings, ladder, hints }))
+        Ok(Arc::new(Self { name, settings, ladder, hints, declared }))
     }
 }
 
@@ -365,6 +370,18 @@ fn settle_released(entry: &Entry) {
         for ticket in waiting {
             let _ = ticket.answer(Ok(Answered::Again));
         }
+    }
+}
+
+/// A service is started by a callback or by a command, and a command stops by itself.
+pub(crate) fn check_ways(spec: &Spec, starts: bool, others: bool) -> Result<()> {
+    let wrong = |what: &str| Err(Error::new(ErrorKind::InvalidInput, what).service(&spec.name));
+    match (&spec.declared, starts, others) {
+        (None, false, _) => wrong("there is neither an on_first_acquire nor a command, so nobody could start it"),
+        (Some(_), true, _) | (Some(_), _, true) => {
+            wrong("a service with a command has no on_first_acquire, on_recover or on_last_release")
+        }
+        _ => Ok(()),
     }
 }
 

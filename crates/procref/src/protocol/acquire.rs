@@ -125,14 +125,23 @@ enum Then {
     Unlock { check: bool },
 }
 
+/// How a service is started and recovered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ways {
+    /// It can be recovered in place.
+    pub recovers: bool,
+    /// A guardian starts it as its child, so there is none to be made before.
+    pub by_guardian: bool,
+}
+
 /// The state machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquire {
     state: State,
     /// This process held the service before this began; its reference is not ours to give back.
     held: bool,
-    /// The service can be recovered in place.
-    recovers: bool,
+    /// How the service is started and recovered.
+    ways: Ways,
     /// The reference is counted.
     counted: bool,
     /// The lock is held.
@@ -144,11 +153,10 @@ pub struct Acquire {
 
 impl Acquire {
     /// For a process that holds nothing (`held` false), or that holds the service and has found it unhealthy.
-    /// `recovers` says whether the service can be recovered in place.
     #[must_use]
-    pub const fn new(held: bool, recovers: bool) -> (Self, Action) {
+    pub const fn new(held: bool, ways: Ways) -> (Self, Action) {
         let machine =
-            Self { state: State::Looking, held, recovers, counted: held, locked: false, failures: 0, generation: 0 };
+            Self { state: State::Looking, held, ways, counted: held, locked: false, failures: 0, generation: 0 };
         (machine, Action::Look)
     }
 
@@ -226,7 +234,7 @@ impl Acquire {
             (S::CheckingLocked { guarded: true }, E::Healthy) => self.unlock(false),
             (S::CheckingLocked { guarded: false }, E::Healthy) => self.guard(Then::Unlock { check: false }),
             (S::CheckingLocked { .. }, E::Unhealthy) => self.go(S::MarkingDown, A::MarkDown),
-            (S::MarkingDown, E::Done) if self.recovers => self.guard(Then::Recover),
+            (S::MarkingDown, E::Done) if self.ways.recovers => self.guard(Then::Recover),
             (S::MarkingDown, E::Done) => self.go(S::Finishing, A::Finish),
             (S::Finishing, E::Done) => self.guard(Then::Start),
 
@@ -265,7 +273,7 @@ impl Acquire {
             // Who held the service is counted no longer, and has to be told.
             (_, E::Gone) if self.held => self.end(Outcome::SetRemoved),
             (_, E::Gone) => {
-                let (machine, action) = Self::new(false, self.recovers);
+                let (machine, action) = Self::new(false, self.ways);
                 *self = machine;
                 action
             }
@@ -300,6 +308,9 @@ impl Acquire {
     }
 
     fn guard(&mut self, then: Then) -> Action {
+        if then == Then::Start && self.ways.by_guardian {
+            return self.go(State::Starting, Action::Start);
+        }
         self.go(State::Guarding(then), Action::EnsureGuardian)
     }
 

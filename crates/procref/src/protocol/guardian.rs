@@ -10,6 +10,9 @@ use super::set::View;
 pub enum Action {
     /// Apply [`guarding`](super::set::Snapshot::guarding). → `Done`, `Refused` (somebody watches), `Gone`
     TakeToken,
+    /// Start the service as a child, and record it before it is one. → `Done`, whatever came of it: who asked for it is
+    /// told
+    Spawn,
     /// Apply [`GUARDIAN_SLEEP`](super::set::GUARDIAN_SLEEP) and read the set. → `Seen`, `Gone`
     Sleep,
     /// Apply [`GUARDIAN_IDLE`](super::set::GUARDIAN_IDLE). → `Done`, `Gone`
@@ -57,6 +60,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Beginning,
+    Spawning,
     Sleeping,
     Idling,
     Lingering,
@@ -74,13 +78,15 @@ enum State {
 pub struct Guardian {
     state: State,
     lingers: bool,
+    spawns: bool,
 }
 
 impl Guardian {
-    /// `lingers`: whether the service outlives its last client for a while.
+    /// `lingers`: whether the service outlives its last client for a while. `spawns`: whether the guardian starts the
+    /// service.
     #[must_use]
-    pub const fn new(lingers: bool) -> (Self, Action) {
-        (Self { state: State::Beginning, lingers }, Action::TakeToken)
+    pub const fn new(lingers: bool, spawns: bool) -> (Self, Action) {
+        (Self { state: State::Beginning, lingers, spawns }, Action::TakeToken)
     }
 
     /// The next action, after `event` came of the last one.
@@ -89,7 +95,8 @@ impl Guardian {
         use Event as E;
         use State as S;
         match (self.state, event) {
-            (S::Beginning, E::Done) => self.sleep(),
+            (S::Beginning, E::Done) if self.spawns => self.go(S::Spawning, Action::Spawn),
+            (S::Beginning | S::Spawning, E::Done) => self.sleep(),
             (S::Sleeping | S::Shutting, E::Seen(view)) => {
                 if view.up {
                     self.go(S::MarkingDown, Action::MarkDown)
@@ -116,6 +123,7 @@ impl Guardian {
             (S::Finishing, E::Refused) => self.go(S::Ended, Action::Exit),
             (
                 S::Beginning
+                | S::Spawning
                 | S::Removing
                 | S::FinishingByHints
                 | S::Ended

@@ -338,6 +338,14 @@ impl Snapshot {
         ops
     }
 
+    /// Records a process that is being started: what it is, not that it is up. The transition goes on, and whoever it
+    /// is left to by a crash finds a predecessor to be finished.
+    #[must_use]
+    pub fn announcing(&self, pid: u32, start: u64) -> Ops {
+        let generation = self.record().generation;
+        self.recording(&Record { instance: Instance::Process { pid, start }, port: 0, generation, details: 0 })
+    }
+
     /// Publishes a started instance and ends the transition; refused where no guardian watches.
     #[must_use]
     pub fn publishing(&self, record: &Record) -> Ops {

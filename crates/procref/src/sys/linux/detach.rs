@@ -386,7 +386,7 @@ extern "C" fn probe<A>(arg: *mut c_void) -> c_int {
 
 /// Takes leave of everything of the program but its memory.
 fn leave(fds: &mut [c_int]) -> Result<(), Errno> {
-    reset_signals();
+    reset_signals(&IGNORED);
     // SAFETY: has no precondition.
     unsafe { syscall(libc::SYS_setsid, [0; 6]) }?;
     place_fds(fds)?;
@@ -394,11 +394,13 @@ fn leave(fds: &mut [c_int]) -> Result<(), Errno> {
     unsafe { syscall(libc::SYS_chdir, [c"/".as_ptr().addr(), 0, 0, 0, 0, 0]) }.map(|_| ())
 }
 
-fn reset_signals() {
+/// Every signal does what it does by itself, but for those that shall be ignored. A child that another program is started
+/// in would pass ignored ones on.
+pub(super) fn reset_signals(ignored: &[c_int]) {
     for signal in 1..=LAST_SIGNAL {
         // struct sigaction as the kernel has it: the handler comes first.
         let mut action = [0_usize; 8];
-        if IGNORED.contains(&signal) {
+        if ignored.contains(&signal) {
             action[0] = libc::SIG_IGN;
         }
         let arguments = [signal as usize, action.as_ptr().addr(), 0, size_of::<SignalSet>(), 0, 0];

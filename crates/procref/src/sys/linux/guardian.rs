@@ -12,6 +12,7 @@
 use super::hints::{self, Hints};
 use super::process::{self, Process};
 use super::raw;
+use super::service::{self, Program, Reports};
 use super::set::Set;
 use super::sysv_sem::SetError;
 use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, Witness};
@@ -31,7 +32,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Where a guardian says that it watches.
-const STATUS: i32 = 5;
+pub(super) const STATUS: i32 = 5;
 /// Where a started guardian reads its plan.
 const PLAN: i32 = 6;
 
@@ -54,6 +55,12 @@ pub(crate) struct Plan {
     step_count: usize,
     /// Every client holds a writing end of the pipe.
     pipe_is_complete: bool,
+    /// The guardian starts the service itself, as its child.
+    spawns: bool,
+    /// None of the service's descendants may stay.
+    sweeps: bool,
+    /// How many descriptors it was given beside the first three.
+    more_fds: usize,
     path: [u8; MOST_PATH],
     path_len: usize,
     folder_len: usize,
@@ -69,6 +76,9 @@ impl Plan {
             steps: [StopStep { signal: 0, grace: 0 }; MOST_STEPS],
             step_count: 0,
             pipe_is_complete,
+            spawns: false,
+            sweeps: false,
+            more_fds: 0,
             path: [0; MOST_PATH],
             path_len: 0,
             folder_len: 0,
@@ -89,12 +99,20 @@ impl Plan {
         plan
     }
 
+    /// The same for a service that a guardian starts, or that one has started.
+    pub(crate) fn of_declared(self) -> Self {
+        Self { sweeps: true, ..self }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let numbers = [
             self.set as u64,
             self.linger,
             u64::from(self.pipe_is_complete),
+            u64::from(self.spawns),
+            u64::from(self.sweeps),
+            self.more_fds as u64,
             self.path_len as u64,
             self.folder_len as u64,
             self.step_count as u64,
@@ -108,12 +126,15 @@ impl Plan {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (numbers, path) = bytes.split_at_checked((6 + 2 * MOST_STEPS) * 8)?;
+        let (numbers, path) = bytes.split_at_checked((9 + 2 * MOST_STEPS) * 8)?;
         let mut numbers = numbers.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes));
         let mut plan = Self {
             set: numbers.next()? as i32,
             linger: numbers.next()?,
             pipe_is_complete: numbers.next()? != 0,
+            spawns: numbers.next()? != 0,
+            sweeps: numbers.next()? != 0,
+            more_fds: numbers.next()? as usize,
             path_len: numbers.next()? as usize,
             folder_len: numbers.next()? as usize,
             step_count: numbers.next()? as usize,
@@ -171,8 +192,10 @@ fn shed(plan: &Plan, title: &CStr) -> ! {
     let pid = ask_pid();
     let start = Process::open(pid).ok().flatten().map(|process| process.start());
     let lean = Plan { after: start.map(|start| (pid, start)), ..*plan };
+    let more = PLAN + 1..PLAN + 1 + plan.more_fds.min(service::MOST_FDS as usize) as i32;
+    let fds = [GUARDIAN_READS, GUARDIAN_WRITES, STATUS].into_iter().chain(more);
     // SAFETY: the descriptors that a guardian is given; if they are not there, forking fails.
-    let fds = [GUARDIAN_READS, GUARDIAN_WRITES, STATUS].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+    let fds: Vec<_> = fds.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) }).collect();
     match detach::fork(&lean, title, &fds, run) {
         Ok(()) => raw::exit(0),
         // A larger one is better than none.
@@ -185,9 +208,27 @@ pub(crate) fn use_companion(program: &Path) -> bool {
     WAY_IN.set(WayIn::Companion(program.to_owned())).is_ok()
 }
 
-/// Makes a guardian and waits until it watches. `witness` is the pipe that this process already holds an end of; the
-/// new one is returned where there was none.
-pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>) -> io::Result<Option<Witness>> {
+/// A service for a guardian to start.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) program: Program,
+    /// Where the service writes what it says.
+    pub(crate) log: OwnedFd,
+    /// What the guardian holds for as long as it lives.
+    pub(crate) keep: Vec<OwnedFd>,
+}
+
+/// A guardian that watches.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The pipe, where there was none before.
+    pub(crate) witness: Option<Witness>,
+    /// What it says of the service that it was to start.
+    pub(crate) reports: Reports,
+}
+
+/// Makes a guardian and waits until it watches. `witness` is the pipe that this process already holds an end of.
+pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>, launch: Option<&Launch>) -> io::Result<Made> {
     let (new, reads) = match witness {
         Some(witness) => (None, witness.reading_end()?),
         None => {
@@ -198,15 +239,21 @@ pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>) -> io::Re
     let Some(writes) = witness.or(new.as_ref()) else { return Err(io::ErrorKind::Other.into()) };
     let (status, says) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let title = CString::new(format!("{TITLE}{name}"))?;
-    let fds = [reads.as_fd(), writes.as_fd(), says.as_fd()];
+    let program = launch.map(|launch| launch.program.write()).transpose()?;
+    let mut fds = vec![reads.as_fd(), writes.as_fd(), says.as_fd()];
+    if let (Some(launch), Some(program)) = (launch, &program) {
+        fds.extend([program.as_fd(), launch.log.as_fd()]);
+        fds.extend(launch.keep.iter().map(AsFd::as_fd));
+    }
+    let plan = Plan { spawns: launch.is_some(), more_fds: fds.len() - 3, ..*plan };
     match WAY_IN.get() {
         Some(way_in) => {
-            if let Err(error) = start(way_in, &title, plan, &fds) {
+            if let Err(error) = start(way_in, &title, &plan, &fds) {
                 tracing::warn!(service = name, %error, "cannot start a guardian, forking one");
-                detach::fork(plan, &title, &fds, run)?;
+                detach::fork(&plan, &title, &fds, run)?;
             }
         }
-        None => detach::fork(plan, &title, &fds, run)?,
+        None => detach::fork(&plan, &title, &fds, run)?,
     }
     drop(says);
     drop(reads);
@@ -214,13 +261,14 @@ pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>) -> io::Re
     if !process::readable(status.as_fd(), Some(MAKING))? {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "the guardian did not say that it watches"));
     }
-    match std::fs::File::from(status).read(&mut said)? {
-        1 => Ok(new),
+    let mut status = std::fs::File::from(status);
+    match status.read(&mut said)? {
+        1 => Ok(Made { witness: new, reports: Reports::new(status) }),
         _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the guardian ended before it watched")),
     }
 }
 
-fn start(way_in: &WayIn, title: &CStr, plan: &Plan, fds: &[BorrowedFd<'_>; 3]) -> io::Result<()> {
+fn start(way_in: &WayIn, title: &CStr, plan: &Plan, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let program = match way_in {
         WayIn::Myself => c"/proc/self/exe".to_owned(),
         WayIn::Companion(path) => CString::new(path.as_os_str().as_bytes())?,
@@ -230,8 +278,9 @@ fn start(way_in: &WayIn, title: &CStr, plan: &Plan, fds: &[BorrowedFd<'_>; 3]) -
     let mut writes = std::fs::File::from(writes);
     writes.write_all(&plan.encode())?;
     drop(writes);
-    let [pipe_reads, pipe_writes, status] = *fds;
-    detach::spawn(&program, title, &[pipe_reads, pipe_writes, status, reads.as_fd()])
+    let mut fds = fds.to_vec();
+    fds.insert((PLAN - GUARDIAN_READS) as usize, reads.as_fd());
+    detach::spawn(&program, title, &fds)
 }
 
 /// The guardian's loop.
@@ -242,7 +291,7 @@ fn run(plan: &Plan) -> ! {
         let _ = process.wait(None);
     }
     let mut performer = Performer { plan, set: Set::from_id(plan.set), hinted: None };
-    let (mut machine, mut action) = Guardian::new(plan.linger > 0);
+    let (mut machine, mut action) = Guardian::new(plan.linger > 0, plan.spawns);
     while action != Action::Exit {
         let event = performer.perform(action);
         action = machine.next(event);
@@ -261,6 +310,10 @@ impl Performer<'_> {
     fn perform(&mut self, action: Action) -> Event {
         match action {
             Action::TakeToken => self.take_token(),
+            Action::Spawn => {
+                service::start(self.set);
+                Event::Done
+            }
             Action::Sleep => self.sleep_and_look(&GUARDIAN_SLEEP),
             Action::Idle => event(self.sleep(&GUARDIAN_IDLE)),
             Action::Linger => self.linger(),
@@ -305,9 +358,12 @@ impl Performer<'_> {
             }
             match self.set.apply(&snapshot.guarding(ask_pid())) {
                 Ok(()) => {
-                    // SAFETY: the guardian was given this descriptor for just this, and uses it nowhere else.
-                    let status = unsafe { OwnedFd::from_raw_fd(STATUS) };
-                    let _ = rustix::io::write(&status, b"g");
+                    // SAFETY: the guardian was given this descriptor for just this.
+                    let status = unsafe { BorrowedFd::borrow_raw(STATUS) };
+                    let _ = rustix::io::write(status, b"g");
+                    if !self.plan.spawns {
+                        raw::close(STATUS);
+                    }
                     return Event::Done;
                 }
                 // Another guardian was quicker, or came and went since the set was read.
@@ -361,6 +417,9 @@ impl Performer<'_> {
             && !process::stop(&process, self.plan.steps(), false).unwrap_or(false)
         {
             let _ = process.wait(None);
+        }
+        if self.plan.sweeps {
+            service::sweep(pid, start, Some(ask_pid()));
         }
     }
 

@@ -73,6 +73,16 @@ impl Hints {
         (&self.folder, &self.stem)
     }
 
+    /// Another file of this service, beside the hints.
+    pub(crate) fn beside(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", self.stem))
+    }
+
+    /// Makes the folder where it is missing.
+    pub(crate) fn prepare_folder(&self) -> io::Result<()> {
+        self.make_folder().map(drop)
+    }
+
     /// Opens the folder. It must be a folder, this user's, and nobody else's to write.
     fn open_folder(&self) -> io::Result<OwnedFd> {
         match open_private(&self.folder)? {

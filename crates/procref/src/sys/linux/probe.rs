@@ -1,0 +1,344 @@
+//! What readiness probes need of the system. Every wait here is also a wait for the service's end, by its pidfd.
+
+#![expect(unsafe_code, reason = "recvmsg for credentials, and a hook before exec")]
+
+use super::process::Process;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, OFlags, inotify};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::process::{Pid, Signal};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The process has ended, whatever else has happened.
+    Ended,
+    /// One of the descriptors has something.
+    Event,
+    Time,
+}
+
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    Reading,
+    Writing,
+}
+
+/// Waits until the process has ended, one of the descriptors has something, or the time has come.
+pub(crate) fn wait(process: &Process, fds: &[(BorrowedFd<'_>, For)], until: Instant) -> io::Result<Woken> {
+    let mut polled = Vec::with_capacity(fds.len() + 1);
+    polled.push(PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN));
+    polled.extend(fds.iter().map(|&(fd, what)| {
+        let flags = match what {
+            For::Reading => PollFlags::IN,
+            For::Writing => PollFlags::OUT,
+        };
+        PollFd::from_borrowed_fd(fd, flags)
+    }));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let time = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()) as _,
+        };
+        match poll(&mut polled, Some(&time)) {
+            Ok(0) => return Ok(Woken::Time),
+            Ok(_) => {
+                let ended = polled.first().is_some_and(|process| !process.revents().is_empty());
+                return Ok(if ended { Woken::Ended } else { Woken::Event });
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Whether there is something now.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    super::process::readable(fd, Some(0)).unwrap_or(false)
+}
+
+fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
+}
+
+/// Begins to connect. When the socket can be written, [`connected`] says how it went.
+pub(crate) fn connect_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// How a connection that was begun came out.
+///
+/// A port of the ephemeral range on which nobody listens can be connected *from itself*: the kernel may choose it as our
+/// own port, and then we are our own peer. That is nobody's readiness; the reset leaves no TIME_WAIT on the service's
+/// port.
+pub(crate) fn connected(socket: OwnedFd) -> io::Result<TcpStream> {
+    sockopt::socket_error(&socket)??;
+    let stream = TcpStream::from(socket);
+    if stream.local_addr()? == stream.peer_addr()? {
+        let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+        return Err(Errno::CONNREFUSED.into());
+    }
+    Ok(stream)
+}
+
+/// Whether this can be the address of a Unix socket: a path, or `@` and an abstract name.
+pub(crate) fn unix_address(path: &Path) -> io::Result<SocketAddrUnix> {
+    match path.as_os_str().as_bytes() {
+        [b'@', name @ ..] => Ok(SocketAddrUnix::new_abstract_name(name)?),
+        _ => Ok(SocketAddrUnix::new(path)?),
+    }
+}
+
+/// Connects to a Unix socket of whatever kind. This does not wait: a full queue is an error.
+pub(crate) fn connect_unix(address: &SocketAddrUnix) -> io::Result<()> {
+    let mut result = Err(Errno::PROTOTYPE);
+    for kind in [SocketType::STREAM, SocketType::SEQPACKET, SocketType::DGRAM] {
+        // For an abstract name of another type the kernel says that there is none.
+        if matches!(result, Err(Errno::PROTOTYPE | Errno::CONNREFUSED)) {
+            result = rustix::net::connect(socket(AddressFamily::UNIX, kind)?, address);
+        }
+    }
+    Ok(result?)
+}
+
+/// Reads of this descriptor no longer wait.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_setfl(fd, rustix::fs::fcntl_getfl(fd)? | OFlags::NONBLOCK)?)
+}
+
+/// A program that leads a process group of its own, all of which goes when this is dropped. The program itself goes
+/// when the thread that started it ends.
+#[derive(Debug)]
+pub(crate) struct Group {
+    child: Child,
+    leader: Process,
+    reaped: bool,
+}
+
+impl Group {
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let parent = rustix::process::getpid();
+        let die_with_parent = move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // It may have ended before that.
+            if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
+        };
+        // SAFETY: between fork and exec this makes two system calls, without the C library and without allocation.
+        let command = unsafe { command.pre_exec(die_with_parent) };
+        let mut child = command.process_group(0).spawn()?;
+        match Process::hold(child.id()) {
+            Ok(Some(leader)) => Ok(Self { child, leader, reaped: false }),
+            Ok(None) => Err(io::Error::other("its exit code was lost (does this program ignore SIGCHLD?)")),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// When this is readable, the program has ended; others of its group may go on.
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
+        self.leader.as_fd()
+    }
+
+    /// How the program ended, once it has. What is left of its group is killed.
+    pub(crate) fn status(&mut self) -> io::Result<ExitStatus> {
+        self.kill();
+        self.reaped = true;
+        self.child.wait()
+    }
+
+    /// The number cannot be another group's yet, for its leader has not been reaped.
+    fn kill(&self) {
+        if let Ok(Some(group)) = i32::try_from(self.child.id()).map(Pid::from_raw)
+            && self.leader.signal(Signal::KILL).unwrap_or(false)
+        {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        self.kill();
+        // Whom not even SIGKILL ends soon, in an uninterruptible sleep, is not waited for.
+        if self.leader.wait(Some(2000)).unwrap_or(false) {
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Says when files change.
+#[derive(Debug)]
+pub(crate) struct Changes(OwnedFd);
+
+impl Changes {
+    /// Watches which files come into a folder.
+    pub(crate) fn in_folder(folder: &Path) -> io::Result<Self> {
+        let changes = Self(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?);
+        let flags = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::ONLYDIR;
+        inotify::add_watch(&changes.0, folder, flags)?;
+        Ok(changes)
+    }
+
+    /// Watches this very file, too, whatever it is called by now.
+    pub(crate) fn add(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        inotify::add_watch(&self.0, path, inotify::WatchFlags::MODIFY)?;
+        Ok(())
+    }
+
+    /// Forgets the changes so far. What changes from here on is a new event.
+    pub(crate) fn forget(&self) {
+        let mut buffer = [0_u8; 4096];
+        while matches!(rustix::io::read(&self.0, &mut buffer), Ok(1..) | Err(Errno::INTR)) {}
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The socket that a service sends its messages to (sd_notify(3)).
+#[derive(Debug)]
+pub(crate) struct NotifySocket {
+    socket: OwnedFd,
+    address: OsString,
+    /// The socket's file, to be removed, and which one it is.
+    file: Option<(PathBuf, (u64, u64))>,
+}
+
+/// A message, and the process that sent it; 0 for one that cannot be seen from here.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) pid: u32,
+    pub(crate) text: Vec<u8>,
+}
+
+impl NotifySocket {
+    /// A socket at this path, or with an abstract name where the path begins with `@`. A socket's file that is there
+    /// already is replaced.
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+        let address = unix_address(path)?;
+        let file = address.path_bytes().is_some();
+        if file && rustix::fs::lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket) {
+            rustix::fs::unlink(path)?;
+        }
+        let socket = socket(AddressFamily::UNIX, SocketType::DGRAM)?;
+        // Before there is an address to send to: from the first message on the kernel says who sent it.
+        sockopt::set_socket_passcred(&socket, true)?;
+        rustix::net::bind(&socket, &address)?;
+        let mut bound = Self { socket, address: path.as_os_str().to_owned(), file: None };
+        if file {
+            let stat = rustix::fs::lstat(path)?;
+            bound.file = Some((path.to_owned(), (stat.st_dev, stat.st_ino)));
+        }
+        Ok(bound)
+    }
+
+    /// What the service must find in the variable `NOTIFY_SOCKET`.
+    pub(crate) fn address(&self) -> &OsStr {
+        &self.address
+    }
+
+    /// The next message; `None` if there is none now. One that is too long, as with systemd, is as good as empty.
+    pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
+        // The credentials come first, and there is no room for descriptors after them: the kernel closes those, which
+        // is what a sender of BARRIER=1 waits for. rustix takes a sender's pid for one that is never 0, so this is
+        // made without it.
+        const SPACE: usize = 32;
+        #[repr(align(8))]
+        struct Control([u8; SPACE]);
+        // SAFETY: a computation without side effects.
+        debug_assert_eq!(SPACE, unsafe { libc::CMSG_SPACE(size_of::<libc::ucred>() as u32) } as usize);
+        let mut text = vec![0_u8; 4096];
+        let mut control = Control([0; SPACE]);
+        let mut part = libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() };
+        // SAFETY: all zeros are a valid msghdr, which is integers and null pointers.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = SPACE as _;
+        let received = loop {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+            // SAFETY: the header names two buffers that live longer than the call, with their lengths.
+            let received = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, flags) };
+            if let Ok(received) = usize::try_from(received) {
+                break received;
+            }
+            match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            }
+        };
+        text.truncate(if header.msg_flags & libc::MSG_TRUNC == 0 { received } else { 0 });
+        // SAFETY: the kernel has filled in the header and as much of the control buffer as that says.
+        let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+        let mut pid = 0;
+        // SAFETY: null, or a whole header within the control buffer, which is aligned for it.
+        if let Some(head) = unsafe { first.as_ref() }
+            && (head.cmsg_level, head.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS)
+            // SAFETY: a computation without side effects.
+            && head.cmsg_len >= unsafe { libc::CMSG_LEN(size_of::<libc::ucred>() as u32) } as _
+        {
+            // SAFETY: a message of this kind and length was found, so its data lie within the control buffer.
+            let data = unsafe { libc::CMSG_DATA(first) };
+            // SAFETY: the data are a ucred, perhaps not aligned.
+            let credentials = unsafe { data.cast::<libc::ucred>().read_unaligned() };
+            pid = credentials.pid.try_into().unwrap_or(0);
+        }
+        Ok(Some(Message { pid, text }))
+    }
+}
+
+impl AsFd for NotifySocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        if let Some((path, file)) = &self.file
+            && rustix::fs::lstat(path).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == *file)
+        {
+            let _ = rustix::fs::unlink(path);
+        }
+    }
+}
+
+/// A process's parent and session, as long as its number is taken.
+pub(crate) fn parent_and_session(pid: u32) -> Option<(u32, u32)> {
+    let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything: count from the last one (proc_pid_stat(5)).
+    let after_name = line.iter().rposition(|&byte| byte == b')')? + 1;
+    let fields = str::from_utf8(line.get(after_name..)?).ok()?;
+    let mut fields = fields.split_ascii_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    Some((parent, fields.nth(1)?.parse().ok()?))
+}

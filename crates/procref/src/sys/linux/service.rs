@@ -1,0 +1,528 @@
+//! Starting a service as the guardian's child, and leaving none of its descendants behind.
+//!
+//! The guardian has no memory but its stack, so what is to be started comes by a descriptor that it maps: program,
+//! arguments, environment. The child records itself in the set before it becomes the service, so that there is no moment
+//! in which a process runs that nobody knows of; until then it dies with the guardian. The service's end of the pipe makes
+//! the *kernel* send it the stop signal when guardian and clients have all gone (fcntl(2), `F_SETSIG` on a pipe).
+//!
+//! Descendants are found by three marks, for each can be shed: their parent (the guardian is made the parent of orphans),
+//! their session, and a variable in their environment.
+
+#![expect(unsafe_code, reason = "a child between fork and exec, in a process without memory")]
+
+use super::guardian::STATUS;
+use super::process::Process;
+use super::raw::{Errno, SignalSet, close, exit, open, prctl, read, set_signal_mask, syscall};
+use super::set::Set;
+use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES};
+use rustix::fd::AsFd;
+use rustix::fd::OwnedFd;
+use rustix::fs::MemfdFlags;
+use std::ffi::{CStr, CString, OsStr, c_int};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// The variable that every process of a service has in its environment, unless it takes care not to.
+const MARK: &str = "PROCREF_INSTANCE=";
+/// The pid and the start time, in digits.
+const MARK_LEN: usize = MARK.len() + 10 + 1 + 20;
+
+/// What the guardian has, and where.
+pub(super) const PROGRAM_FD: c_int = 6;
+const LOG_FD: c_int = 7;
+/// The guardian's descriptors are below this: those above, and the locks of ports.
+pub(super) const MOST_FDS: c_int = 128;
+/// The only descriptor that a service inherits beside its input and output.
+const FLOOR_FD: c_int = 3;
+
+/// What is to be started.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// An absolute path.
+    pub(crate) file: CString,
+    pub(crate) directory: CString,
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Vec<(CString, CString)>,
+    /// What the kernel sends when guardian and clients have all gone; 0 for nothing.
+    pub(crate) floor_signal: i32,
+}
+
+impl Program {
+    /// Where the guardian can read it.
+    pub(super) fn write(&self) -> io::Result<OwnedFd> {
+        let mut bytes = Vec::new();
+        let counts = [self.arguments.len() as u64, self.environment.len() as u64 + 1, self.floor_signal as u64];
+        counts.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
+        bytes.extend_from_slice(self.file.to_bytes_with_nul());
+        bytes.extend_from_slice(self.directory.to_bytes_with_nul());
+        self.arguments.iter().for_each(|argument| bytes.extend_from_slice(argument.to_bytes_with_nul()));
+        bytes.extend_from_slice(MARK.as_bytes());
+        bytes.resize(bytes.len() + MARK_LEN - MARK.len(), b'0');
+        bytes.push(0);
+        for (name, value) in &self.environment {
+            bytes.extend_from_slice(name.to_bytes());
+            bytes.push(b'=');
+            bytes.extend_from_slice(value.to_bytes_with_nul());
+        }
+        let file = rustix::fs::memfd_create("procref-program", MemfdFlags::CLOEXEC)?;
+        let mut file = File::from(file);
+        file.write_all(&bytes)?;
+        Ok(file.into())
+    }
+}
+
+/// Bytes, with no NUL among them.
+pub(crate) fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} has a NUL byte, which no argument can have"))
+    })
+}
+
+/// A program, as the guardian has it: pointers into one mapping.
+struct Mapped {
+    base: *mut u8,
+    len: usize,
+    file: *const u8,
+    directory: *const u8,
+    /// `argv` and behind it `envp`, each with its zero at the end.
+    pointers: *mut *const u8,
+    environment: usize,
+    mark: *mut u8,
+    floor_signal: c_int,
+}
+
+impl Mapped {
+    fn new() -> Result<Self, Errno> {
+        let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
+        // SAFETY: the kernel writes one stat.
+        unsafe { syscall(libc::SYS_fstat, [PROGRAM_FD as usize, stat.as_mut_ptr().addr(), 0, 0, 0, 0]) }?;
+        // SAFETY: all zeros is a valid stat, and the kernel has filled it.
+        let size = unsafe { stat.assume_init() }.st_size as usize;
+        let base = map(size, libc::MAP_PRIVATE, PROGRAM_FD)?;
+        // SAFETY: just mapped, with that many bytes, for nobody else.
+        let bytes = unsafe { std::slice::from_raw_parts(base, size) };
+        let number = |index: usize| -> u64 {
+            let bytes = bytes.get(index * 8..index * 8 + 8).and_then(|bytes| bytes.try_into().ok());
+            bytes.map_or(0, u64::from_ne_bytes)
+        };
+        let (arguments, variables) = (number(0) as usize, number(1) as usize);
+        let pointers =
+            map((arguments + variables + 2) * size_of::<usize>(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        let pointers = pointers.cast::<*const u8>();
+        let mut strings = Strings { bytes, at: 24 };
+        let (file, directory) = (strings.next(), strings.next());
+        let mut mark = std::ptr::null_mut();
+        for index in 0..arguments + variables {
+            let string = strings.next();
+            // A zero stands between the two lists.
+            let place = if index < arguments { index } else { index + 1 };
+            if index == arguments {
+                mark = string.cast_mut();
+            }
+            // SAFETY: within the mapping, whose length was made for this.
+            let place = unsafe { pointers.add(place) };
+            // SAFETY: as above, and aligned.
+            unsafe { place.write(string) };
+        }
+        let environment = arguments + 1;
+        Ok(Self { base, len: size, file, directory, pointers, environment, mark, floor_signal: number(2) as c_int })
+    }
+}
+
+struct Strings<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Strings<'_> {
+    fn next(&mut self) -> *const u8 {
+        let rest = self.bytes.get(self.at..).unwrap_or(&[]);
+        self.at += rest.iter().position(|&byte| byte == 0).map_or(rest.len(), |end| end + 1);
+        rest.as_ptr()
+    }
+}
+
+fn map(len: usize, flags: c_int, fd: c_int) -> Result<*mut u8, Errno> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping, at a place where nothing is.
+    unsafe { syscall(libc::SYS_mmap, [0, len, access as usize, flags as usize, fd as usize, 0]) }
+        .map(std::ptr::with_exposed_provenance_mut)
+}
+
+fn spawn(set: Set) -> Result<(), Errno> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    reap_children()?;
+    let program = Mapped::new()?;
+    let mut ends: [c_int; 2] = [0; 2];
+    // SAFETY: the kernel writes two numbers.
+    unsafe { syscall(libc::SYS_pipe2, [ends.as_mut_ptr().addr(), libc::O_CLOEXEC as usize, 0, 0, 0, 0]) }?;
+    let [reads, writes] = ends;
+    let guardian = super::pid::ask_pid();
+    // SAFETY: without a stack this is a plain fork; both go on from here, each with its own memory.
+    let pid = unsafe { syscall(libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0, 0, 0]) }?;
+    if pid == 0 {
+        let error = match become_service(&program, set, guardian) {
+            Ok(never) => match never {},
+            Err(error) => error.0.to_ne_bytes(),
+        };
+        // SAFETY: the kernel reads four bytes.
+        let _ = unsafe { syscall(libc::SYS_write, [writes as usize, error.as_ptr().addr(), error.len(), 0, 0, 0]) };
+        exit(127);
+    }
+    SERVICE.store(pid as u32, Ordering::Relaxed);
+    close(writes);
+    let mut error = [0_u8; 4];
+    // Until the exec, which closes the other end, or a failure.
+    let read = read_whole(reads, &mut error);
+    close(reads);
+    // SAFETY: mapped above, and nobody uses it any more.
+    let _ = unsafe { syscall(libc::SYS_munmap, [program.base.addr(), program.len, 0, 0, 0, 0]) };
+    close(PROGRAM_FD);
+    close(LOG_FD);
+    if read == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok(()) }
+}
+
+fn read_whole(fd: c_int, buffer: &mut [u8]) -> usize {
+    loop {
+        let arguments = [fd as usize, buffer.as_mut_ptr().addr(), buffer.len(), 0, 0, 0];
+        // SAFETY: the kernel writes to the buffer only.
+        match unsafe { syscall(libc::SYS_read, arguments) } {
+            Err(Errno(libc::EINTR)) => {}
+            result => return result.unwrap_or(0),
+        }
+    }
+}
+
+enum Never {}
+
+/// In the child.
+fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Errno> {
+    let call = |number, arguments: [usize; 6]| {
+        // SAFETY: every call below is made with what its manual page asks for.
+        unsafe { syscall(number, arguments) }
+    };
+    // Until the kernel knows what to do when all of us have gone, it dies with the guardian.
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize);
+    if call(libc::SYS_getppid, [0; 6])? != guardian as usize {
+        exit(127);
+    }
+    call(libc::SYS_setsid, [0; 6])?;
+    super::detach::reset_signals(&[]);
+    let pid = super::pid::ask_pid();
+    let start = match Process::open(pid) {
+        Ok(Some(process)) => process.start(),
+        _ => return Err(Errno(libc::ESRCH)),
+    };
+    write_mark(program.mark, pid, start);
+    // The lock is held by who asked for this, so nothing else changes what is recorded.
+    let recorded = set.snapshot().and_then(|snapshot| set.apply(&snapshot.announcing(pid, start)));
+    if recorded.is_err() {
+        return Err(Errno(libc::EIDRM));
+    }
+    if program.floor_signal != 0 {
+        lay_floor(program.floor_signal, pid)?;
+    }
+    prctl(libc::PR_SET_PDEATHSIG, 0);
+    for output in [1, 2] {
+        call(libc::SYS_dup3, [LOG_FD as usize, output, 0, 0, 0, 0])?;
+    }
+    // The pipe by which a failure is told closes itself, too. The guardian has no descriptor beyond these.
+    let first = if program.floor_signal == 0 { FLOOR_FD } else { FLOOR_FD + 1 };
+    for fd in first..MOST_FDS {
+        let _ = call(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize, 0, 0, 0]);
+    }
+    call(libc::SYS_chdir, [program.directory.addr(), 0, 0, 0, 0, 0])?;
+    set_signal_mask(SignalSet::MIN)?;
+    // SAFETY: within the mapping, whose length was made for this.
+    let environment = unsafe { program.pointers.add(program.environment) };
+    call(libc::SYS_execve, [program.file.addr(), program.pointers.addr(), environment.addr(), 0, 0, 0])?;
+    exit(127)
+}
+
+/// The kernel shall send this signal to the service's process group when nobody holds a writing end any more.
+///
+/// The service has an open file of its own for that, for the setting belongs to the open file. Its own copy of a writing
+/// end is closed last: if everybody else has gone meanwhile, the signal comes now.
+fn lay_floor(signal: c_int, pid: u32) -> Result<(), Errno> {
+    const F_SETSIG: usize = 10;
+    const F_SETOWN_EX: usize = 15;
+    const F_OWNER_PGRP: c_int = 2;
+    let call = |number, arguments: [usize; 6]| {
+        // SAFETY: every call below is made with what its manual page asks for.
+        unsafe { syscall(number, arguments) }
+    };
+    let floor = open(c"/proc/self/fd/3", libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC)?;
+    call(libc::SYS_dup3, [floor as usize, FLOOR_FD as usize, 0, 0, 0, 0])?;
+    debug_assert_eq!(FLOOR_FD, GUARDIAN_READS);
+    close(floor);
+    let owner = [F_OWNER_PGRP, pid as c_int];
+    call(libc::SYS_fcntl, [FLOOR_FD as usize, F_SETSIG, signal as usize, 0, 0, 0])?;
+    call(libc::SYS_fcntl, [FLOOR_FD as usize, F_SETOWN_EX, owner.as_ptr().addr(), 0, 0, 0])?;
+    let flags = libc::O_ASYNC | libc::O_NONBLOCK;
+    call(libc::SYS_fcntl, [FLOOR_FD as usize, libc::F_SETFL as usize, flags as usize, 0, 0, 0])?;
+    close(GUARDIAN_WRITES);
+    Ok(())
+}
+
+fn write_mark(mark: *mut u8, pid: u32, start: u64) {
+    let digits = mark_digits(pid, start);
+    for (index, digit) in digits.iter().enumerate() {
+        // SAFETY: the mapping has room for the digits behind the variable's name.
+        let place = unsafe { mark.add(MARK.len() + index) };
+        // SAFETY: as above.
+        unsafe { place.write(*digit) };
+    }
+}
+
+fn mark_digits(pid: u32, start: u64) -> [u8; MARK_LEN - MARK.len()] {
+    let mut digits = [b'0'; MARK_LEN - MARK.len()];
+    let mut fill = |range: std::ops::Range<usize>, mut number: u64| {
+        for slot in digits.get_mut(range).unwrap_or(&mut []).iter_mut().rev() {
+            *slot = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    };
+    fill(0..10, pid.into());
+    fill(11..31, start);
+    digits[10] = b'.';
+    digits
+}
+
+/// The service, for the handler. Written only after the memory has been dropped.
+static SERVICE: AtomicU32 = AtomicU32::new(0);
+/// Somebody can still be told how the service ended.
+static REPORTS: AtomicBool = AtomicBool::new(false);
+
+/// A child that ends is reaped in the signal's handler: whoever sleeps in a semaphore operation cannot wait for a child as
+/// well, and a signal that came just before that sleep would not end it.
+fn reap_children() -> Result<(), Errno> {
+    extern "C" fn reap(_: c_int) {
+        loop {
+            let mut status: c_int = 0;
+            let arguments = [usize::MAX, (&raw mut status).addr(), libc::WNOHANG as usize, 0, 0, 0];
+            // SAFETY: the kernel writes one number.
+            match unsafe { syscall(libc::SYS_wait4, arguments) } {
+                Ok(0) | Err(_) => return,
+                Ok(pid) if pid as u32 == SERVICE.load(Ordering::Relaxed) => report(ENDED, status),
+                Ok(_) => {}
+            }
+        }
+    }
+    let handler = reap as extern "C" fn(c_int) as usize;
+    #[cfg(target_arch = "x86_64")]
+    let action = {
+        /// What a handler returns to; the C library has one of its own.
+        #[unsafe(naked)]
+        unsafe extern "C" fn give_back() {
+            std::arch::naked_asm!("mov eax, 15", "syscall")
+        }
+        const SA_RESTORER: usize = 0x0400_0000;
+        [handler, SA_RESTORER, give_back as unsafe extern "C" fn() as usize, 0]
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let action = [handler, 0, 0, 0];
+    let arguments = [libc::SIGCHLD as usize, action.as_ptr().addr(), 0, size_of::<SignalSet>(), 0, 0];
+    // SAFETY: the kernel reads an action whose handler makes system calls only.
+    unsafe { syscall(libc::SYS_rt_sigaction, arguments) }.map(drop)
+}
+
+/// The service was started, or could not be: with an error number, or 0.
+const STARTED: u8 = b's';
+/// The service has ended: with what wait(2) says.
+const ENDED: u8 = b'x';
+
+/// Tells who asked for the service. The last word closes the descriptor.
+fn report(what: u8, number: c_int) {
+    if !REPORTS.load(Ordering::Relaxed) {
+        return;
+    }
+    let [a, b, c, d] = number.to_ne_bytes();
+    let bytes = [what, a, b, c, d];
+    // SAFETY: the kernel reads five bytes.
+    let _ = unsafe { syscall(libc::SYS_write, [STATUS as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0, 0]) };
+    if what == ENDED || number != 0 {
+        REPORTS.store(false, Ordering::Relaxed);
+        close(STATUS);
+    }
+}
+
+/// Starts the service in the guardian, and says what came of it.
+pub(super) fn start(set: Set) {
+    REPORTS.store(true, Ordering::Relaxed);
+    // One that ends at once has been started before.
+    let _ = set_signal_mask(1 << (libc::SIGCHLD - 1));
+    match spawn(set) {
+        Ok(()) => report(STARTED, 0),
+        Err(error) => report(STARTED, error.0),
+    }
+    let _ = set_signal_mask(SignalSet::MIN);
+}
+
+/// What the guardian says of the service that it was made to start.
+#[derive(Debug)]
+pub(crate) struct Reports(File);
+
+impl Reports {
+    pub(super) const fn new(file: File) -> Self {
+        Self(file)
+    }
+
+    /// Whether the service was started; the error of the step that failed.
+    pub(crate) fn started(&mut self) -> io::Result<()> {
+        match self.next(None)? {
+            Some((STARTED, 0)) => Ok(()),
+            Some((STARTED, error)) => Err(io::Error::from_raw_os_error(error)),
+            _ => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the guardian was killed while it started the service",
+            )),
+        }
+    }
+
+    /// How the service ended, if the guardian lives to tell.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        /// The guardian reaps at once.
+        const REAPING: u64 = 5000;
+        match self.next(Some(REAPING)) {
+            Ok(Some((ENDED, status))) => Some(ExitStatus::from_raw(status)),
+            _ => None,
+        }
+    }
+
+    fn next(&mut self, milliseconds: Option<u64>) -> io::Result<Option<(u8, c_int)>> {
+        if !super::process::readable(self.0.as_fd(), milliseconds)? {
+            return Ok(None);
+        }
+        let mut bytes = [0_u8; 5];
+        match self.0.read_exact(&mut bytes) {
+            Ok(()) => {
+                let [what, number @ ..] = bytes;
+                Ok(Some((what, c_int::from_ne_bytes(number))))
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Ends all that is left of a service whose main process has gone: whoever is a child of `parent`, in the service's
+/// session, or bears its mark. Nothing here allocates.
+pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
+    /// A service whose processes multiply faster than they can be ended is given up.
+    const ROUNDS: usize = 1000;
+    let digits = mark_digits(pid, start);
+    for _ in 0..ROUNDS {
+        let mut found = false;
+        each_process(|other| {
+            if other != super::pid::ask_pid()
+                && let Ok(Some(process)) = Process::hold(other)
+                && belongs(other, pid, parent, &digits)
+                && !process.has_ended()
+            {
+                found = true;
+                let _ = process.signal(super::process::Signal::KILL);
+                let _ = process.wait(Some(100));
+            }
+        });
+        if !found {
+            return;
+        }
+    }
+}
+
+/// Shows the number of every process to `visit`.
+fn each_process(mut visit: impl FnMut(u32)) {
+    let Ok(list) = open(c"/proc", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) else { return };
+    let mut buffer = [0_u64; 256];
+    loop {
+        let arguments = [list as usize, buffer.as_mut_ptr().addr(), size_of_val(&buffer), 0, 0, 0];
+        // SAFETY: the kernel writes to the buffer only.
+        let filled = unsafe { syscall(libc::SYS_getdents64, arguments) }.unwrap_or(0);
+        if filled == 0 {
+            break;
+        }
+        // SAFETY: the buffer is at least as long, and has no bytes that are not initialised.
+        let mut entries = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
+        // struct linux_dirent64: inode and offset, 8 bytes each, length of the entry, 2 bytes, type, 1 byte, name.
+        while let Some((head, name)) = entries.split_first_chunk::<19>() {
+            let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
+            let number =
+                digits.fold(0_u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
+            if number > 0 {
+                visit(number);
+            }
+            let length = u16::from_ne_bytes([head[16], head[17]]);
+            entries = entries.get(usize::from(length).max(1)..).unwrap_or(&[]);
+        }
+    }
+    close(list);
+}
+
+fn belongs(other: u32, service: u32, parent: Option<u32>, digits: &[u8]) -> bool {
+    let mut path = [0_u8; 32];
+    let mut line = [0_u8; 1200];
+    let Some(stat) =
+        proc_path(&mut path, other, b"/stat").and_then(|path| open(path, libc::O_RDONLY | libc::O_CLOEXEC).ok())
+    else {
+        return false;
+    };
+    let len = read(stat, &mut line);
+    close(stat);
+    // State, parent, group, session: the first fields behind the name.
+    let fields = line.get(..len).and_then(|line| line.get(line.iter().rposition(|&byte| byte == b')')? + 2..));
+    let mut fields = fields.unwrap_or(&[]).split(|&byte| byte == b' ').skip(1);
+    let mut number = || {
+        let digits = fields.next().unwrap_or(&[]).iter();
+        digits.fold(0_u32, |sum, digit| sum.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0'))))
+    };
+    let (its_parent, _, session) = (number(), number(), number());
+    if session == service || parent == Some(its_parent) {
+        return true;
+    }
+    has_mark(other, digits)
+}
+
+fn has_mark(other: u32, digits: &[u8]) -> bool {
+    let mut path = [0_u8; 32];
+    let environ =
+        proc_path(&mut path, other, b"/environ").and_then(|path| open(path, libc::O_RDONLY | libc::O_CLOEXEC).ok());
+    let Some(environ) = environ else { return false };
+    let mut window = [0_u8; 4096];
+    let mut kept = 0;
+    let mut found = false;
+    while let Some(room) = window.get_mut(kept..) {
+        let filled = read(environ, room);
+        if filled == 0 {
+            break;
+        }
+        let held = window.get(..kept + filled).unwrap_or(&[]);
+        found |= held.windows(MARK_LEN).any(|bytes| bytes.strip_prefix(MARK.as_bytes()) == Some(digits));
+        // What may be the beginning of one.
+        let tail = held.len().min(MARK_LEN - 1);
+        let from = held.len() - tail;
+        window.copy_within(from..from + tail, 0);
+        kept = tail;
+    }
+    close(environ);
+    found
+}
+
+fn proc_path<'a>(buffer: &'a mut [u8; 32], pid: u32, file: &[u8]) -> Option<&'a CStr> {
+    let mut digits = [0_u8; 10];
+    let mut first = digits.len();
+    let mut rest = pid;
+    while rest > 0 || first == digits.len() {
+        first = first.checked_sub(1)?;
+        *digits.get_mut(first)? = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let parts = [b"/proc/".as_slice(), digits.get(first..)?, file, b"\0"];
+    for (slot, byte) in buffer.iter_mut().zip(parts.into_iter().flatten()) {
+        *slot = *byte;
+    }
+    CStr::from_bytes_until_nul(buffer).ok()
+}
