@@ -40,7 +40,7 @@ both! {
         assert_eq!(fds[3].1, fds[4].1, "both ends of one pipe: {fds:?}");
 
         let memory = private_kib(guardian);
-        assert!(memory <= 200, "{memory} KiB");
+        assert!(memory <= 120, "{memory} KiB");
 
         // The end of the client's output is seen while its guardian lives.
         let mut other = world.actor();
@@ -188,8 +188,26 @@ fn field(pid: u32, file: &str, name: &str) -> u64 {
     line.trim_start_matches(':').split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
 }
 
+/// Memory of its own, but for the constants that the loader has relocated: a test program, which is not optimised, has
+/// many of them. The benchmark has the whole figure.
 fn private_kib(pid: u32) -> u64 {
-    field(pid, "smaps_rollup", "Private_Clean") + field(pid, "smaps_rollup", "Private_Dirty")
+    let program = link(pid, "exe");
+    let maps = read(pid, "smaps");
+    let (mut counts, mut sum) = (true, 0);
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("Private_Clean:" | "Private_Dirty:"), Some(size)) if counts => {
+                sum += size.parse::<u64>().expect("a number");
+            }
+            // The first line of a mapping: a range, and in the end its file.
+            (Some(range), Some(access)) if range.contains('-') => {
+                counts = access.contains('w') || words.last().is_none_or(|file| program.as_os_str() != file);
+            }
+            _ => {}
+        }
+    }
+    sum
 }
 
 fn switches(pid: u32) -> u64 {

@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "system calls")]
 
 use super::memory::{Kept, Range, drop_memory, own_errno, own_thread};
-use super::raw::{Errno, LAST_SIGNAL, SignalSet, close, exit, open, prctl, set_signal_mask, syscall};
+use super::raw::{Errno, LAST_SIGNAL, SignalSet, close, each_number, exit, open, prctl, set_signal_mask, syscall};
 use super::title::{set_title, title_area};
 use std::alloc::Layout;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint, c_void};
@@ -468,32 +468,12 @@ fn close_listed_but(first: c_int, keep: &[c_int]) {
 }
 
 fn close_listed(doomed: impl Fn(c_int) -> bool) -> Result<(), Errno> {
-    let list = open(c"/proc/self/fd", libc::O_RDONLY | libc::O_DIRECTORY)?;
-    let mut buffer = [0_u64; 128];
-    let result = loop {
-        let arguments = [list as usize, buffer.as_mut_ptr().addr(), size_of_val(&buffer), 0, 0, 0];
-        // SAFETY: writes to the buffer only.
-        let filled = match unsafe { syscall(libc::SYS_getdents64, arguments) } {
-            Ok(0) => break Ok(()),
-            Ok(filled) => filled,
-            Err(errno) => break Err(errno),
-        };
-        // SAFETY: the buffer is at least as long, and has no bytes that are not initialised.
-        let mut entries = unsafe { slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
-        // struct linux_dirent64: inode and offset, 8 bytes each, length of the entry, 2 bytes, type, 1 byte, name.
-        while let Some((head, name)) = entries.split_first_chunk::<19>() {
-            let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
-            let number = digits
-                .fold(None, |number: Option<c_int>, digit| Some(number.unwrap_or(0) * 10 + c_int::from(digit - b'0')));
-            if let Some(fd) = number.filter(|fd| *fd != list && doomed(*fd)) {
-                close(fd);
-            }
-            let length = u16::from_ne_bytes([head[16], head[17]]);
-            entries = entries.get(usize::from(length).max(1)..).unwrap_or(&[]);
+    each_number(c"/proc/self/fd", |fd, list| {
+        let fd = fd as c_int;
+        if fd != list && doomed(fd) {
+            close(fd);
         }
-    };
-    close(list);
-    result
+    })
 }
 
 /// Where to stop when there is no list of the open descriptors.

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "recvmsg for credentials, and a hook before exec")]
 
-use super::process::Process;
+use super::process::{Process, Stat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags, inotify};
@@ -334,11 +334,5 @@ impl Drop for NotifySocket {
 
 /// A process's parent and session, as long as its number is taken.
 pub(crate) fn parent_and_session(pid: u32) -> Option<(u32, u32)> {
-    let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything: count from the last one (proc_pid_stat(5)).
-    let after_name = line.iter().rposition(|&byte| byte == b')')? + 1;
-    let fields = str::from_utf8(line.get(after_name..)?).ok()?;
-    let mut fields = fields.split_ascii_whitespace().skip(1);
-    let parent = fields.next()?.parse().ok()?;
-    Some((parent, fields.nth(1)?.parse().ok()?))
+    Stat::of(pid).ok().map(|stat| (stat.parent, stat.session))
 }

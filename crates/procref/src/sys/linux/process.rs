@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::convert::Infallible;
+use std::ffi::CStr;
 use std::io;
 
 pub(crate) use rustix::process::Signal;
@@ -31,8 +32,8 @@ impl Process {
     pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
         let Some(held) = Self::hold(pid)? else { return Ok(None) };
         // Read after the pidfd was opened: while the process can still be found, it is the one that is held.
-        match start_time(pid) {
-            Ok(start) => Ok(Some(Self { start, ..held })),
+        match Stat::of(pid) {
+            Ok(stat) => Ok(Some(Self { start: stat.start, ..held })),
             Err(Errno::NOENT | Errno::SRCH) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
@@ -129,60 +130,63 @@ pub(crate) fn stop(process: &Process, steps: &[StopStep], asked: bool) -> io::Re
     Ok(process.has_ended())
 }
 
-/// Field 22 of /proc/PID/stat (proc_pid_stat(5)).
-fn start_time(pid: u32) -> Result<u64, Errno> {
-    let mut path = [0_u8; 24];
-    let path = proc_stat_path(&mut path, pid);
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    // The line is shorter than this: a name of 16 bytes and 51 numbers.
-    let mut line = [0_u8; 1200];
-    let mut len = 0;
-    while let Some(rest) = line.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::read(&file, rest) {
-            Ok(0) => break,
-            Ok(read) => len += read,
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno),
-        }
-        // There is one line, which ends here; a newline in the name is followed by more in the same read.
-        if line.get(..len).is_some_and(|line| line.ends_with(b"\n")) {
-            break;
-        }
-    }
-    parse_start_time(line.get(..len).unwrap_or(&[])).ok_or(Errno::SRCH)
+/// What /proc says of a process, beside what a pidfd says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) parent: u32,
+    pub(super) session: u32,
+    /// In clock ticks since boot.
+    pub(super) start: u64,
 }
 
-fn proc_stat_path(buffer: &mut [u8; 24], mut pid: u32) -> &[u8] {
+impl Stat {
+    /// /proc/PID/stat (proc_pid_stat(5)).
+    pub(super) fn of(pid: u32) -> Result<Self, Errno> {
+        let mut path = [0_u8; PATH];
+        let path = proc_path(&mut path, pid, b"/stat").ok_or(Errno::NAMETOOLONG)?;
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        // Longer than the line: a name of 16 bytes and 51 numbers. It is one read, so it is of one moment.
+        let mut line = [0_u8; 1200];
+        let len = loop {
+            match rustix::io::read(&file, &mut line) {
+                Err(Errno::INTR) => {}
+                result => break result?,
+            }
+        };
+        Self::parse(line.get(..len).unwrap_or(&[])).ok_or(Errno::SRCH)
+    }
+
+    /// The process's name, in parentheses, may hold anything, also parentheses and spaces: count from the last one.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let after_name = line.iter().rposition(|&byte| byte == b')')? + 2;
+        let field = |number: usize| {
+            let field = line.get(after_name..)?.split(|&byte| byte == b' ').nth(number - 3)?;
+            field.iter().try_fold(0_u64, |sum, byte| {
+                byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
+            })
+        };
+        Some(Self { parent: field(4)? as u32, session: field(6)? as u32, start: field(22)? })
+    }
+}
+
+/// The longest path that [`proc_path`] makes.
+pub(super) const PATH: usize = 32;
+
+/// `/proc/PID` and a file in it. Nothing allocates.
+pub(super) fn proc_path<'a>(buffer: &'a mut [u8; PATH], pid: u32, file: &[u8]) -> Option<&'a CStr> {
     let mut digits = [0_u8; 10];
     let mut first = digits.len();
-    loop {
-        first = first.saturating_sub(1);
-        if let Some(digit) = digits.get_mut(first) {
-            *digit = b'0' + (pid % 10) as u8;
-        }
-        pid /= 10;
-        if pid == 0 {
-            break;
-        }
+    let mut rest = pid;
+    while rest > 0 || first == digits.len() {
+        first = first.checked_sub(1)?;
+        *digits.get_mut(first)? = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
-    let parts = [b"/proc/".as_slice(), digits.get(first..).unwrap_or(&[]), b"/stat"];
-    let mut len = 0;
-    for byte in parts.into_iter().flatten() {
-        if let Some(slot) = buffer.get_mut(len) {
-            *slot = *byte;
-            len += 1;
-        }
+    let parts = [b"/proc/".as_slice(), digits.get(first..)?, file];
+    for (slot, byte) in buffer.iter_mut().zip(parts.into_iter().flatten().chain(b"\0")) {
+        *slot = *byte;
     }
-    buffer.get(..len).unwrap_or(&[])
-}
-
-/// The process's name, in parentheses, may hold anything, also parentheses and spaces: count from the last one.
-fn parse_start_time(line: &[u8]) -> Option<u64> {
-    let after_name = line.iter().rposition(|&byte| byte == b')')? + 2;
-    let field = line.get(after_name..)?.split(|&byte| byte == b' ').nth(22 - 3)?;
-    field.iter().try_fold(0_u64, |sum, byte| {
-        byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
-    })
+    CStr::from_bytes_until_nul(buffer).ok()
 }
 
 /// The user whose services these are.
@@ -213,18 +217,19 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let line = b"42 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21\n";
-        assert_eq!(parse_start_time(line), Some(424_242));
-        assert_eq!(parse_start_time(b""), None);
-        assert_eq!(parse_start_time(b"42 (x) S 1"), None);
-        assert_eq!(parse_start_time(b"42 (x"), None);
+        let line = b"42 (a) b) c) S 7 8 9 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21\n";
+        assert_eq!(Stat::parse(line), Some(Stat { parent: 7, session: 9, start: 424_242 }));
+        for line in [b"".as_slice(), b"42 (x) S 1", b"42 (x", b"42 (x)"] {
+            assert_eq!(Stat::parse(line), None);
+        }
     }
 
     #[test]
     fn paths_of_all_lengths() {
-        assert_eq!(proc_stat_path(&mut [0; 24], 0), b"/proc/0/stat");
-        assert_eq!(proc_stat_path(&mut [0; 24], 4_194_303), b"/proc/4194303/stat");
-        assert_eq!(proc_stat_path(&mut [0; 24], u32::MAX), b"/proc/4294967295/stat");
+        assert_eq!(proc_path(&mut [0; PATH], 0, b"/stat"), Some(c"/proc/0/stat"));
+        assert_eq!(proc_path(&mut [0; PATH], 4_194_303, b"/environ"), Some(c"/proc/4194303/environ"));
+        assert_eq!(proc_path(&mut [0; PATH], u32::MAX, b"/environ"), Some(c"/proc/4294967295/environ"));
+        assert_eq!(proc_path(&mut [0; PATH], u32::MAX, b"/a-file-with-a-name-that-is-long"), None);
     }
 
     #[test]

@@ -11,14 +11,14 @@
 #![expect(unsafe_code, reason = "a child between fork and exec, in a process without memory")]
 
 use super::guardian::STATUS;
-use super::process::Process;
-use super::raw::{Errno, SignalSet, close, exit, open, prctl, read, set_signal_mask, syscall};
+use super::process::{PATH, Process, Stat, proc_path};
+use super::raw::{Errno, SignalSet, close, each_number, exit, open, prctl, read, set_signal_mask, syscall};
 use super::set::Set;
 use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES};
 use rustix::fd::AsFd;
 use rustix::fd::OwnedFd;
 use rustix::fs::MemfdFlags;
-use std::ffi::{CStr, CString, OsStr, c_int};
+use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -417,7 +417,7 @@ pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
     let digits = mark_digits(pid, start);
     for _ in 0..ROUNDS {
         let mut found = false;
-        each_process(|other| {
+        let _ = each_number(c"/proc", |other, _| {
             if other != super::pid::ask_pid()
                 && let Ok(Some(process)) = Process::hold(other)
                 && belongs(other, pid, parent, &digits)
@@ -434,60 +434,15 @@ pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
     }
 }
 
-/// Shows the number of every process to `visit`.
-fn each_process(mut visit: impl FnMut(u32)) {
-    let Ok(list) = open(c"/proc", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) else { return };
-    let mut buffer = [0_u64; 256];
-    loop {
-        let arguments = [list as usize, buffer.as_mut_ptr().addr(), size_of_val(&buffer), 0, 0, 0];
-        // SAFETY: the kernel writes to the buffer only.
-        let filled = unsafe { syscall(libc::SYS_getdents64, arguments) }.unwrap_or(0);
-        if filled == 0 {
-            break;
-        }
-        // SAFETY: the buffer is at least as long, and has no bytes that are not initialised.
-        let mut entries = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
-        // struct linux_dirent64: inode and offset, 8 bytes each, length of the entry, 2 bytes, type, 1 byte, name.
-        while let Some((head, name)) = entries.split_first_chunk::<19>() {
-            let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
-            let number =
-                digits.fold(0_u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
-            if number > 0 {
-                visit(number);
-            }
-            let length = u16::from_ne_bytes([head[16], head[17]]);
-            entries = entries.get(usize::from(length).max(1)..).unwrap_or(&[]);
-        }
-    }
-    close(list);
-}
-
 fn belongs(other: u32, service: u32, parent: Option<u32>, digits: &[u8]) -> bool {
-    let mut path = [0_u8; 32];
-    let mut line = [0_u8; 1200];
-    let Some(stat) =
-        proc_path(&mut path, other, b"/stat").and_then(|path| open(path, libc::O_RDONLY | libc::O_CLOEXEC).ok())
-    else {
-        return false;
-    };
-    let len = read(stat, &mut line);
-    close(stat);
-    // State, parent, group, session: the first fields behind the name.
-    let fields = line.get(..len).and_then(|line| line.get(line.iter().rposition(|&byte| byte == b')')? + 2..));
-    let mut fields = fields.unwrap_or(&[]).split(|&byte| byte == b' ').skip(1);
-    let mut number = || {
-        let digits = fields.next().unwrap_or(&[]).iter();
-        digits.fold(0_u32, |sum, digit| sum.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0'))))
-    };
-    let (its_parent, _, session) = (number(), number(), number());
-    if session == service || parent == Some(its_parent) {
-        return true;
+    match Stat::of(other) {
+        Ok(stat) => stat.session == service || parent == Some(stat.parent) || has_mark(other, digits),
+        Err(_) => false,
     }
-    has_mark(other, digits)
 }
 
 fn has_mark(other: u32, digits: &[u8]) -> bool {
-    let mut path = [0_u8; 32];
+    let mut path = [0_u8; PATH];
     let environ =
         proc_path(&mut path, other, b"/environ").and_then(|path| open(path, libc::O_RDONLY | libc::O_CLOEXEC).ok());
     let Some(environ) = environ else { return false };
@@ -509,20 +464,4 @@ fn has_mark(other: u32, digits: &[u8]) -> bool {
     }
     close(environ);
     found
-}
-
-fn proc_path<'a>(buffer: &'a mut [u8; 32], pid: u32, file: &[u8]) -> Option<&'a CStr> {
-    let mut digits = [0_u8; 10];
-    let mut first = digits.len();
-    let mut rest = pid;
-    while rest > 0 || first == digits.len() {
-        first = first.checked_sub(1)?;
-        *digits.get_mut(first)? = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    let parts = [b"/proc/".as_slice(), digits.get(first..)?, file, b"\0"];
-    for (slot, byte) in buffer.iter_mut().zip(parts.into_iter().flatten()) {
-        *slot = *byte;
-    }
-    CStr::from_bytes_until_nul(buffer).ok()
 }
