@@ -25,6 +25,8 @@
 //! # }
 //! ```
 //!
+//! A service that is a command needs no callbacks: see [`ServiceCommand`].
+//!
 //! # What it promises, in order of rank
 //!
 //! 1. It never stops a service that a live client still holds.

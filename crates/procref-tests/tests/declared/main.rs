@@ -325,10 +325,28 @@ fn two_services_never_get_the_same_port() {
 #[test]
 fn its_own_word() {
     let sandbox = Sandbox::new();
-    let text = "python3 -c 'import os,socket; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.sendto(b\"READY=1\",os.environ[\"NOTIFY_SOCKET\"])'; exec sleep 1000";
+    // Who says it must still be there when it is read.
+    let text = r#"exec python3 -c 'import os, socket, time
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+time.sleep(1000)'"#;
     let service = builder(&sandbox, "notify").command(script(&sandbox, text).ready(Ready::notify())).build();
     let handle = service.expect("it can be described").acquire().expect("it says that it is ready");
     handle.release().expect("it stops");
+}
+
+#[tokio::test]
+async fn in_tasks() {
+    let sandbox = Sandbox::new();
+    let command = script(&sandbox, "echo done; exec sleep 1000").ready(Ready::log("done"));
+    let service = procref::SharedService::builder(sandbox.name("tasks")).runtime_dir(sandbox.runtime_dir());
+    let service = service.command(command).build().expect("it can be described");
+    let (first, second) = tokio::join!(service.acquire(), service.acquire());
+    let (first, second) = (first.expect("it starts"), second.expect("it runs"));
+    assert_eq!(first.info().pid(), second.info().pid());
+    first.release().await.expect("another one holds it");
+    let process = sandbox::hold(second.info().pid().expect("it is a process"));
+    second.release().await.expect("it stops");
+    assert!(sandbox::has_ended(&process));
 }
 
 #[test]

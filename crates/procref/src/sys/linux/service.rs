@@ -90,6 +90,7 @@ struct Mapped {
     directory: *const u8,
     /// `argv` and behind it `envp`, each with its zero at the end.
     pointers: *mut *const u8,
+    pointers_len: usize,
     environment: usize,
     mark: *mut u8,
     floor_signal: c_int,
@@ -110,9 +111,8 @@ impl Mapped {
             bytes.map_or(0, u64::from_ne_bytes)
         };
         let (arguments, variables) = (number(0) as usize, number(1) as usize);
-        let pointers =
-            map((arguments + variables + 2) * size_of::<usize>(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
-        let pointers = pointers.cast::<*const u8>();
+        let pointers_len = (arguments + variables + 2) * size_of::<usize>();
+        let pointers = map(pointers_len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?.cast::<*const u8>();
         let mut strings = Strings { bytes, at: 24 };
         let (file, directory) = (strings.next(), strings.next());
         let mut mark = std::ptr::null_mut();
@@ -129,7 +129,17 @@ impl Mapped {
             unsafe { place.write(string) };
         }
         let environment = arguments + 1;
-        Ok(Self { base, len: size, file, directory, pointers, environment, mark, floor_signal: number(2) as c_int })
+        Ok(Self {
+            base,
+            len: size,
+            file,
+            directory,
+            pointers,
+            pointers_len,
+            environment,
+            mark,
+            floor_signal: number(2) as c_int,
+        })
     }
 }
 
@@ -179,8 +189,10 @@ fn spawn(set: Set) -> Result<(), Errno> {
     // Until the exec, which closes the other end, or a failure.
     let read = read_whole(reads, &mut error);
     close(reads);
-    // SAFETY: mapped above, and nobody uses it any more.
-    let _ = unsafe { syscall(libc::SYS_munmap, [program.base.addr(), program.len, 0, 0, 0, 0]) };
+    for (base, len) in [(program.base.addr(), program.len), (program.pointers.addr(), program.pointers_len)] {
+        // SAFETY: mapped above, and nobody uses it any more.
+        let _ = unsafe { syscall(libc::SYS_munmap, [base, len, 0, 0, 0, 0]) };
+    }
     close(PROGRAM_FD);
     close(LOG_FD);
     if read == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok(()) }
