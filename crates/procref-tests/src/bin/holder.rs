@@ -1,15 +1,21 @@
-//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready`.
+//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready`. Or is one that says by
+//! itself that it is ready: `holder notify`.
 
 use procref::blocking::SharedService;
 use procref::ready::Ready;
 use procref::{Result, ServiceCommand};
 use std::io::Write as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().collect();
     // A program that was started with nothing but a title is a guardian.
     if arguments.len() == 1 || arguments.get(3).is_some_and(|way| way == "started") {
         procref::guardian::init();
+    }
+    if arguments.get(1).is_some_and(|word| word == "notify") {
+        return notify();
     }
     let [_, name, folder, way] = arguments.as_slice() else { return Err("NAME FOLDER WAY".into()) };
     let ready = if way == "never-ready" { "never" } else { "done" };
@@ -19,6 +25,19 @@ fn main() -> Result<()> {
     let _handle = service.acquire()?;
     println!("holds");
     std::io::stdout().flush()?;
+    loop {
+        std::thread::park();
+    }
+}
+
+fn notify() -> Result<()> {
+    let name = std::env::var("NOTIFY_SOCKET").map_err(procref::Error::other)?;
+    let socket = UnixDatagram::unbound()?;
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(name)?,
+    };
+    socket.send_to_addr(b"READY=1", &address)?;
     loop {
         std::thread::park();
     }

@@ -326,10 +326,8 @@ fn two_services_never_get_the_same_port() {
 fn its_own_word() {
     let sandbox = Sandbox::new();
     // Who says it must still be there when it is read.
-    let text = r#"exec python3 -c 'import os, socket, time
-socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-time.sleep(1000)'"#;
-    let service = builder(&sandbox, "notify").command(script(&sandbox, text).ready(Ready::notify())).build();
+    let command = ServiceCommand::new(env!("CARGO_BIN_EXE_holder")).arg("notify").env(sandbox::MARK, sandbox.mark());
+    let service = builder(&sandbox, "notify").command(command.ready(Ready::notify())).build();
     let handle = service.expect("it can be described").acquire().expect("it says that it is ready");
     handle.release().expect("it stops");
 }
