@@ -325,11 +325,17 @@ fn two_services_never_get_the_same_port() {
 #[test]
 fn its_own_word() {
     let sandbox = Sandbox::new();
-    // Who says it must still be there when it is read.
-    let command = ServiceCommand::new(env!("CARGO_BIN_EXE_holder")).arg("notify").env(sandbox::MARK, sandbox.mark());
-    let service = builder(&sandbox, "notify").command(command.ready(Ready::notify())).build();
-    let handle = service.expect("it can be described").acquire().expect("it says that it is ready");
-    handle.release().expect("it stops");
+    // A path that a socket can have, and one that is too long for that.
+    for folder in [sandbox.runtime_dir(), sandbox.runtime_dir().join("x".repeat(100))] {
+        std::fs::create_dir_all(folder.parent().expect("it has one")).expect("it can be made");
+        // Who says it must still be there when it is read.
+        let command =
+            ServiceCommand::new(env!("CARGO_BIN_EXE_holder")).arg("notify").env(sandbox::MARK, sandbox.mark());
+        let service = builder(&sandbox, "notify").runtime_dir(&folder).command(command.ready(Ready::notify()));
+        let handle = service.build().expect("it can be described").acquire().expect("it says that it is ready");
+        handle.release().expect("it stops");
+    }
+    std::fs::remove_dir_all(sandbox.runtime_dir()).expect("there is a log");
 }
 
 #[tokio::test]

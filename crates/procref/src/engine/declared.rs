@@ -60,10 +60,7 @@ impl Prepared {
         }
         let log = command.log.clone().unwrap_or_else(|| spec.hints.beside("log"));
         let file = open_log(spec, &log)?;
-        let notify = match command.ready.needs_notify() {
-            true => Some(NotifySocket::bind(&spec.hints.beside("notify"))?),
-            false => None,
-        };
+        let notify = command.ready.needs_notify().then(|| NotifySocket::bind(&notify_address(spec))).transpose()?;
         let file_of = find_program(&command.program)?;
         let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
             .filter(|(variable, _)| !command.environment.iter().any(|(own, _)| own == variable))
@@ -155,6 +152,17 @@ fn in_words(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended".into(),
     }
+}
+
+/// A socket in the folder; one without a file where the path is too long for a socket (unix(7)). Whoever may send to that
+/// one, only the service's own processes are heard.
+fn notify_address(spec: &Spec) -> PathBuf {
+    const MOST: usize = 107;
+    let path = spec.hints.beside("notify");
+    if path.as_os_str().len() <= MOST {
+        return path;
+    }
+    PathBuf::from(format!("@procref-notify-{}-{}", spec.name, crate::sys::current_pid()))
 }
 
 fn expand_all(texts: &[OsString], name: &str, ports: &[(String, u16)]) -> Result<Vec<OsString>> {
