@@ -390,7 +390,7 @@ impl Acquiring {
                     if let Err(trouble) = finished {
                         tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
                     }
-                    self.failed(error)
+                    self.failed(cannot_start(error))
                 }
             };
         }
@@ -483,7 +483,7 @@ impl Acquiring {
     fn publish(&mut self) -> acquire::Event {
         match self.try_publish() {
             Ok(event) => event,
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(cannot_start(error)),
         }
     }
 
@@ -978,6 +978,14 @@ fn stop_process(spec: &Spec, pid: u32, start: u64, polite: bool, guardian: Optio
         Ok(false) => Err(failed(format!("its process {pid} does not end, not even by SIGKILL"))
             .help("no second one is started beside it; it may hang in the kernel (state D in `ps`)")),
         Err(error) => Err(failed(format!("cannot signal its process {pid}")).source(error)),
+    }
+}
+
+/// The system's own errors on the way to a service that is up.
+fn cannot_start(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Callback => Error::new(ErrorKind::StartFailed, "cannot be started").source(error),
+        _ => error,
     }
 }
 
