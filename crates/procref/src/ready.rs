@@ -143,7 +143,8 @@ impl Ready {
     ///
     /// The text is compared as it is, and part of a line is enough, also of one that does not end yet. Colours and
     /// other escape sequences in the log are passed over. A log that is cut off is read from its beginning, one that is
-    /// moved away and begun anew in both places. What is written and cut off between two looks is missed, and so is
+    /// moved away and begun anew in both places; but one that is made and moved away before the first look is not
+    /// found. What is written and cut off between two looks is missed, and so is
     /// what is written if it is, between two looks, as long as what was cut off: a service that rewrites its log while it
     /// starts shows its readiness better otherwise.
     pub fn log(text: impl Into<String>) -> Self {

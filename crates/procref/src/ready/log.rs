@@ -27,11 +27,12 @@ fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// A log file, and where it ended before the service was started.
-#[derive(Clone, Debug)]
+/// A log file, and where it ended before the service was started. The file is held open, so that it is still found
+/// when the service has moved it away.
+#[derive(Debug)]
 pub(crate) struct LogMark {
     path: PathBuf,
-    file: Option<Identity>,
+    file: Option<(File, Identity)>,
     end: u64,
 }
 
@@ -39,8 +40,9 @@ impl LogMark {
     /// To be called before the service is started. The file need not exist yet.
     pub(crate) fn before_start(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        match path.metadata() {
-            Ok(metadata) => Self { path, file: Some(identity(&metadata)), end: metadata.len() },
+        match open(&path) {
+            Ok((file, metadata)) => Self { path, file: Some((file, identity(&metadata))), end: metadata.len() },
+            // If this is for good, the one who reads it will say so.
             Err(_) => Self { path, file: None, end: 0 },
         }
     }
@@ -51,7 +53,8 @@ impl LogMark {
 
     /// Where the service's own part begins in this file, which has the log's name now.
     fn begin(&self, metadata: &Metadata) -> u64 {
-        if self.file == Some(identity(metadata)) && self.end <= metadata.len() { self.end } else { 0 }
+        let same = self.file.as_ref().is_some_and(|(_, file)| *file == identity(metadata));
+        if same && self.end <= metadata.len() { self.end } else { 0 }
     }
 }
 
@@ -192,7 +195,15 @@ struct Follow<'a> {
     changes: Option<Changes>,
 }
 
-impl Follow<'_> {
+impl<'a> Follow<'a> {
+    fn new(mark: &'a LogMark, text: &'a str, changes: Option<Changes>) -> io::Result<Self> {
+        let mut follow = Self { mark, text: text.as_bytes(), files: Vec::new(), changes };
+        if let Some((file, identity)) = &mark.file {
+            follow.add(file.try_clone()?, *identity, mark.end);
+        }
+        Ok(follow)
+    }
+
     /// Reads on in all files, and says whether the text was there; `None` if there is more to read.
     fn look(&mut self) -> io::Result<Option<bool>> {
         if let Some(changes) = &self.changes {
@@ -225,15 +236,19 @@ impl Follow<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             result => result?,
         };
+        let position = self.mark.begin(&metadata);
+        self.add(file, identity(&metadata), position);
+        Ok(())
+    }
+
+    fn add(&mut self, file: File, identity: Identity, position: u64) {
         if self.changes.as_ref().is_some_and(|changes| changes.add(file.as_fd()).is_err()) {
             self.changes = None;
         }
         if self.files.len() == MOST_FILES {
             self.files.remove(0);
         }
-        let (identity, position) = (identity(&metadata), self.mark.begin(&metadata));
         self.files.push(Followed { file, identity, position, plain: Plain::Text, end: Vec::new() });
-        Ok(())
     }
 }
 
@@ -253,7 +268,7 @@ pub(super) fn wait(
     folder.metadata().map_err(|error| mark.never(&error))?;
     let changes = Changes::in_folder(folder).ok();
     report.saw(format!("no line with \"{text}\" in {path}"));
-    let follow = Follow { mark, text: text.as_bytes(), files: Vec::new(), changes };
+    let follow = Follow::new(mark, text, changes).map_err(|error| mark.never(&error))?;
     wait_with(follow, process, deadline)
 }
 
@@ -289,7 +304,7 @@ mod tests {
     use std::io::Write;
 
     fn follow<'a>(mark: &'a LogMark, text: &'a str) -> Follow<'a> {
-        Follow { mark, text: text.as_bytes(), files: Vec::new(), changes: None }
+        Follow::new(mark, text, None).expect("it can be read")
     }
 
     fn append(path: &Path, text: &str) {
@@ -375,6 +390,19 @@ mod tests {
         assert_eq!(old.look().expect("it can be read"), Some(true));
         append(&path, "ready");
         assert_eq!(new.look().expect("it can be read"), Some(true));
+    }
+
+    #[test]
+    fn a_log_that_is_moved_away_before_the_first_look_is_read_too() {
+        let folder = Folder::new();
+        let path = folder.path("log");
+        append(&path, "old\n");
+        let mark = LogMark::before_start(&path);
+        std::fs::rename(&path, folder.path("log.1")).expect("it can be moved");
+        append(&path, "begun anew\n");
+        append(&folder.path("log.1"), "ready");
+        assert_eq!(follow(&mark, "ready").look().expect("it can be read"), Some(true));
+        assert_eq!(last_lines(&mark, 10), ["begun anew"]);
     }
 
     #[test]

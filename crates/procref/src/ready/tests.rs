@@ -111,6 +111,13 @@ fn ends_when_seen(ready: &Ready, seen: &str) {
     assert_eq!(result, Err(NotReady::Ended { log: vec![] }), "{all:?}");
 }
 
+/// A program that another test is just starting has a copy of a listener until it is executed.
+fn until_nobody_answers(ready: &Ready) {
+    while ready.answered_already(None).is_some() {
+        std::thread::yield_now();
+    }
+}
+
 fn saw(ready: &Ready, deadline: Instant) -> String {
     match wait(ready, &Service::sleeping().context(), deadline, &mut |_| ()) {
         Err(NotReady::TimedOut { saw, .. }) => saw,
@@ -200,7 +207,7 @@ fn a_stranger_does_not_answer_for_a_dead_service() {
     assert_eq!(Ready::tcp(address).answered_already(None), Some(text.clone()));
     assert_eq!(Ready::http(format!("http://{address}/x")).answered_already(None), Some(text));
     drop(stranger);
-    assert_eq!(Ready::tcp(address).answered_already(None), None);
+    until_nobody_answers(&Ready::tcp(address));
     assert_eq!(Ready::exec("true", [""; 0]).answered_already(None), None);
 }
 
@@ -233,6 +240,7 @@ fn unix_sockets_of_all_kinds() {
     wait(&Ready::unix("socket"), &context, far(), &mut |_| ()).expect("it is ready");
     assert!(Ready::unix("socket").answered_already(Some(&folder.0)).is_some());
     drop(listener);
+    until_nobody_answers(&Ready::unix(&path));
     ends_when_seen(&Ready::unix(&path), "connection refused");
     assert!(saw(&Ready::unix(&path), soon()).ends_with("connection refused"));
 
@@ -448,7 +456,8 @@ fn programs_that_cannot_be_started() {
     let text = cannot_probe(&Ready::exec(&path, [""; 0]));
     assert_eq!(text, format!("{} cannot be started: permission denied", path.display()));
     let text = cannot_probe(&Ready::exec("procref-no-such-program", [""; 0]));
-    assert_eq!(text, "procref-no-such-program cannot be started: no such file or directory");
+    // In a folder of PATH that is not ours to enter, it could be.
+    assert!(text.starts_with("procref-no-such-program cannot be started: "), "{text}");
     let service = Service::sleeping();
     let nowhere = folder.path("nowhere");
     let context = Context { directory: Some(&nowhere), ..service.context() };
