@@ -3,7 +3,7 @@
 //! Tests run side by side, as any user, so nothing here looks at what other tests do: every service that a test names,
 //! every process that it starts and every file that procref writes for it carries the sandbox's own mark.
 
-use procref::protocol::set::{SEMAPHORES, Snapshot};
+use procref::protocol::set::{Instance, Op, SEMAPHORES, Snapshot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -262,6 +262,35 @@ fn snapshot(id: i32) -> Option<Snapshot> {
     // SAFETY: the set has this many semaphores, as /proc/sysvipc/sem says.
     let result = unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) };
     (result == 0).then(|| Snapshot::new(values))
+}
+
+/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+///
+/// # Panics
+///
+/// There is no such process.
+#[must_use]
+pub fn started(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("there is such a process");
+    let fields = stat.rsplit(") ").next().unwrap_or_default();
+    fields.split(' ').nth(22 - 3).and_then(|ticks| ticks.parse().ok()).expect("a number")
+}
+
+/// Makes a set record another process's number with the start time that it has: as if the service's number had been
+/// given to that process.
+///
+/// # Panics
+///
+/// There is no such set, or it records no process.
+#[expect(unsafe_code, reason = "there is no safe wrapper for semop")]
+pub fn reuse_number(id: i32, pid: u32) {
+    let snapshot = snapshot(id).expect("the set is there");
+    let Instance::Process { start, .. } = snapshot.record().instance else { panic!("no process is recorded") };
+    let operation = |op: &Op| libc::sembuf { sem_num: op.sem, sem_op: op.delta, sem_flg: libc::IPC_NOWAIT as i16 };
+    let mut operations: Vec<_> = snapshot.announcing(pid, start).iter().map(operation).collect();
+    // SAFETY: the kernel reads that many operations.
+    let result = unsafe { libc::semop(id, operations.as_mut_ptr(), operations.len()) };
+    assert_eq!(result, 0, "the set can be changed");
 }
 
 /// Removes a semaphore set, as `ipcrm` does.
