@@ -74,6 +74,12 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// 30 bits of that hash: what fits into two pieces of a set.
+pub(crate) fn fingerprint(bytes: &[u8]) -> u32 {
+    let hash = fnv1a(bytes);
+    (hash ^ hash >> 30) as u32 & 0x3fff_ffff
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

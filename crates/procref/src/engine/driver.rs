@@ -323,7 +323,7 @@ impl Acquiring {
 
     /// The predecessor rule: what is recorded but not up has to be finished before anything else happens.
     fn finish_predecessor(&mut self, hooks: &dyn Hooks) -> acquire::Event {
-        let result = finish_recorded(&self.spec, self.set(), || match self.snapshot {
+        let result = finish_recorded(&self.spec, self.set(), false, || match self.snapshot {
             Some(snapshot) if hooks.stops() => hooks.stop(recorded_info(&self.spec, self.set(), &snapshot.record())),
             _ => Ok(()),
         });
@@ -386,7 +386,7 @@ impl Acquiring {
                 }
                 Err(error) => {
                     // What was started is recorded, and must not stay for the next one.
-                    let finished = finish_recorded(&spec, self.set(), || Ok(()));
+                    let finished = finish_recorded(&spec, self.set(), false, || Ok(()));
                     if let Err(trouble) = finished {
                         tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
                     }
@@ -427,7 +427,7 @@ impl Acquiring {
                 continue;
             }
             // One whose starter was killed in the middle may have started the service until just now.
-            match finish_recorded(&spec, self.set(), || Ok(())) {
+            match finish_recorded(&spec, self.set(), false, || Ok(())) {
                 Ok(()) => {}
                 Err(Trouble::Set(error)) => return Err(read(error)),
                 Err(Trouble::Other(error)) => return Err(error),
@@ -547,17 +547,17 @@ impl Acquiring {
     fn discard(&mut self, hooks: &dyn Hooks) -> acquire::Event {
         if let Some(info) = self.started.take() {
             let process = info.pid().and_then(|pid| Process::open(pid).ok().flatten());
-            let mut polite = false;
+            let mut asked = false;
             if hooks.stops() {
                 match hooks.stop(info) {
-                    Ok(()) => polite = true,
+                    Ok(()) => asked = true,
                     Err(error) => {
                         tracing::error!(service = %self.spec.name, %error, "on_last_release failed for a service that could not be published");
                     }
                 }
             }
             if let Some(process) = process
-                && !sys::stop(&process, &self.spec.ladder, polite).unwrap_or(false)
+                && !sys::stop(&process, &self.spec.ladder, asked).unwrap_or(false)
             {
                 tracing::error!(service = %self.spec.name, "cannot stop a service that could not be published");
             }
@@ -851,7 +851,7 @@ impl Releasing {
     /// A callback that only sends SIGTERM is enough: here its effect is awaited, and seen to.
     fn finish_instance(&mut self) -> release::Event {
         let asked = self.asked;
-        let result = finish_recorded_politely(&self.spec, self.set, asked, || Ok(()));
+        let result = finish_recorded(&self.spec, self.set, asked, || Ok(()));
         match result {
             Ok(()) => release::Event::Done,
             Err(Trouble::Set(error)) => self.event(Err(error)),
@@ -934,22 +934,13 @@ fn known(record: &Record) -> Option<Known> {
     }
 }
 
-fn finish_recorded(spec: &Spec, set: Set, stop_other: impl FnOnce() -> Result<()>) -> Result<(), Trouble> {
-    finish_recorded_politely(spec, set, false, stop_other)
-}
-
-/// Makes sure that the recorded instance has gone, and forgets it. `stop_other` stops what is not a process.
-fn finish_recorded_politely(
-    spec: &Spec,
-    set: Set,
-    polite: bool,
-    stop_other: impl FnOnce() -> Result<()>,
-) -> Result<(), Trouble> {
+/// Makes sure that the recorded instance has gone, and forgets it. `asked`: it has just been asked to. `stop_other` stops what is not a process.
+fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce() -> Result<()>) -> Result<(), Trouble> {
     let snapshot = set.snapshot().map_err(Trouble::Set)?;
     match snapshot.record().instance {
         Instance::None => return Ok(()),
         Instance::Process { pid, start } => {
-            stop_process(spec, pid, start, polite, snapshot.guardian_pid()).map_err(Trouble::Other)?
+            stop_process(spec, pid, start, asked, snapshot.guardian_pid()).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -957,7 +948,7 @@ fn finish_recorded_politely(
     set.apply(&snapshot.forgetting()).map_err(Trouble::Set)
 }
 
-fn stop_process(spec: &Spec, pid: u32, start: u64, polite: bool, guardian: Option<u32>) -> Result<()> {
+fn stop_process(spec: &Spec, pid: u32, start: u64, asked: bool, guardian: Option<u32>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
@@ -970,7 +961,7 @@ fn stop_process(spec: &Spec, pid: u32, start: u64, polite: bool, guardian: Optio
         sweep();
         return Ok(());
     };
-    match sys::stop(&process, &spec.ladder, polite) {
+    match sys::stop(&process, &spec.ladder, asked) {
         Ok(true) => {
             sweep();
             Ok(())

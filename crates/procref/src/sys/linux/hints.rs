@@ -7,7 +7,7 @@
 
 use super::pid::current_pid;
 use super::process::{Process, effective_uid};
-use crate::name::{ServiceName, fnv1a};
+use crate::name::{ServiceName, fingerprint};
 use crate::protocol::set::{Instance, Record};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -136,11 +136,8 @@ impl Hints {
 
     fn read(&self, kind: &str) -> Option<Vec<u8>> {
         let folder = self.open_folder().ok()?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = rustix::fs::openat(&folder, format!("{}.{kind}", self.stem), flags, Mode::empty()).ok()?;
-        let stat = rustix::fs::fstat(&file).ok()?;
-        let ours = stat.st_uid == effective_uid() && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if !ours || stat.st_size > MOST_BYTES as i64 {
+        let (file, size) = open_ours(&folder, format!("{}.{kind}", self.stem))?;
+        if size > MOST_BYTES as i64 {
             return None;
         }
         let mut bytes = Vec::new();
@@ -218,13 +215,7 @@ impl Hints {
     /// Removes the files, and the folder if nothing else is in it.
     pub(crate) fn remove(&self) {
         if let Ok(folder) = self.open_folder() {
-            for kind in KINDS {
-                let _ = rustix::fs::unlinkat(
-                    &folder,
-                    format!("{}{}", self.stem, kind.to_str().unwrap_or("")),
-                    AtFlags::empty(),
-                );
-            }
+            unlink_all(&folder, self.stem.as_bytes());
             let _ = rustix::fs::rmdir(&self.folder);
         }
     }
@@ -236,15 +227,21 @@ const KINDS: [&CStr; 3] = [c".info", c".failed", c".new"];
 /// Removes the files as [`Hints::remove`] does, for the guardian: nothing here allocates. `path` holds the folder, a
 /// slash and the names' common part.
 pub(super) fn remove_raw(path: &[u8], folder: usize) {
-    let (mut path_buffer, mut name_buffer) = ([0_u8; BUFFER], [0_u8; BUFFER]);
-    let Some((path, stem)) = split(&mut path_buffer, path, folder) else { return };
+    let mut buffer = [0_u8; BUFFER];
+    let Some((path, stem)) = split(&mut buffer, path, folder) else { return };
     let Ok(Some(opened)) = open_private(path) else { return };
+    unlink_all(&opened, stem);
+    let _ = rustix::fs::rmdir(path);
+}
+
+/// Removes the files whose names begin so. Nothing here allocates.
+fn unlink_all(folder: &OwnedFd, stem: &[u8]) {
+    let mut buffer = [0_u8; BUFFER];
     for kind in KINDS {
-        if let Some(name) = concat(&mut name_buffer, stem, kind.to_bytes()) {
-            let _ = rustix::fs::unlinkat(&opened, name, AtFlags::empty());
+        if let Some(name) = concat(&mut buffer, stem, kind.to_bytes()) {
+            let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
         }
     }
-    let _ = rustix::fs::rmdir(path);
 }
 
 /// What the info file claims, for the guardian: nothing here allocates.
@@ -253,15 +250,20 @@ pub(super) fn claim_raw(path: &[u8], folder: usize) -> Option<Claim> {
     let (path, stem) = split(&mut path_buffer, path, folder)?;
     let folder = open_private(path).ok()??;
     let name = concat(&mut name_buffer, stem, b".info")?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::openat(&folder, name, flags, Mode::empty()).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    if stat.st_uid != effective_uid() || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return None;
-    }
+    let (file, _) = open_ours(&folder, name)?;
     let mut line = [0_u8; 128];
     let len = rustix::io::read(&file, &mut line).ok()?;
     Claim::parse(line.get(..len)?.split(|&byte| byte == b'\n').next()?)
+}
+
+/// Opens a file to read, if it is a regular one of this user's, and says how long it is. Whatever else has its name,
+/// nothing waits and nothing is set off.
+fn open_ours(folder: &OwnedFd, name: impl rustix::path::Arg) -> Option<(OwnedFd, i64)> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    let ours = stat.st_uid == effective_uid() && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    ours.then_some((file, stat.st_size))
 }
 
 /// Opens a folder; `None` if it is another user's, or others may write into it.
@@ -325,8 +327,7 @@ pub(crate) fn checksum(details: &[u8]) -> u32 {
     if details.is_empty() {
         return 0;
     }
-    let hash = fnv1a(details);
-    ((hash ^ hash >> 30) as u32 & 0x3fff_ffff).max(1)
+    fingerprint(details).max(1)
 }
 
 /// Metadata as bytes: lengths first, so that every key and value can be written.

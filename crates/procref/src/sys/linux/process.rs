@@ -201,8 +201,7 @@ pub(crate) fn namespace_fingerprint() -> u32 {
     let read = || {
         let inode = |path| rustix::fs::stat(path).map_or(0, |stat| stat.st_ino);
         let inodes = [inode("/proc/self/ns/pid"), inode("/proc/self/ns/time")];
-        let hash = crate::name::fnv1a(inodes.map(u64::to_le_bytes).as_flattened());
-        Ok::<_, Infallible>((hash ^ hash >> 30) as u32 & 0x3fff_ffff)
+        Ok::<_, Infallible>(crate::name::fingerprint(inodes.map(u64::to_le_bytes).as_flattened()))
     };
     match FINGERPRINT.get_or_try_init(read) {
         Ok(fingerprint) => *fingerprint,
