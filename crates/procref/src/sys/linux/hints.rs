@@ -296,7 +296,7 @@ impl Claim {
         (!process.has_ended()).then_some(live)
     }
 
-    fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let mut words = line.split(|&byte| byte == b' ');
         if words.next()? != MAGIC {
             return None;
