@@ -33,6 +33,7 @@ use crate::error::Result;
 use crate::info::ServiceInfo;
 use crate::name::ServiceName;
 use crate::options::{Settings, setters};
+use crate::sys::service::Need;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -252,6 +253,11 @@ impl ServiceHandle {
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.lease.generation()
+    }
+
+    /// What another process needs in order to hold the service by itself.
+    pub(crate) fn need(&self) -> Result<Need> {
+        self.lease.for_another()
     }
 
     /// Releases the reference, as dropping the handle does, and says what went wrong.

@@ -1,19 +1,34 @@
 //! Services that are declared by a command instead of callbacks.
 
+use crate::blocking::SharedService;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ready::Ready;
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// The most ports that a service has: its guardian keeps a lock for each.
 const MOST_PORTS: usize = 64;
+/// The most services that a service needs: it inherits a descriptor for each.
+const MOST_NEEDS: usize = 32;
 
 /// A service as a command: what to start, and how it shows that it is ready.
 ///
 /// The guardian starts it as its own child: in a session of its own, without any descriptor, terminal or signal mask of the
-/// client that happened to be the first, and leaves none of its descendants behind when it stops. Arguments,
-/// environment and readiness may name the service's ports: `{port}` stands for the number of the port that was declared
-/// as `port`, `{name}` for the service's name, and `{{` and `}}` for braces.
+/// client that happened to be the first, and leaves none of its descendants behind when it stops.
+///
+/// # Placeholders
+///
+/// The service's texts (arguments, environment, readiness, metadata, the commands to prepare and to stop it) may say:
+///
+/// | | |
+/// |---|---|
+/// | `{port}` | the number of the port that was declared as `port`; any other port by its name |
+/// | `{state}` | a private folder that lasts: the next start finds what this one leaves ([`state_dir`](Self::state_dir)) |
+/// | `{run}` | a private folder for one run, empty at the start and removed when the service has stopped |
+/// | `{name}` | the service's name |
+/// | `{db.port}` | what the service that is [needed](Self::needs) as `db` publishes as `port` |
+/// | `{{`, `}}` | braces |
 ///
 /// ```no_run
 /// use procref::ready::Ready;
@@ -30,41 +45,72 @@ const MOST_PORTS: usize = 64;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[must_use = "a command does nothing until a service is built with it"]
 pub struct ServiceCommand {
-    pub(crate) program: OsString,
-    pub(crate) arguments: Vec<OsString>,
+    pub(crate) line: CommandLine,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) ports: Vec<(String, Option<u16>)>,
     pub(crate) ready: Ready,
     pub(crate) log: Option<PathBuf>,
+    pub(crate) prepare: Vec<CommandLine>,
+    pub(crate) stop: Option<CommandLine>,
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) needs: Vec<(String, SharedService)>,
+    pub(crate) metadata: Vec<(String, String)>,
+    pub(crate) display_name: Option<String>,
+}
+
+/// A program and its arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct CommandLine {
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+}
+
+impl CommandLine {
+    fn new<A: Into<OsString>>(program: impl Into<OsString>, arguments: impl IntoIterator<Item = A>) -> Self {
+        Self { program: program.into(), arguments: arguments.into_iter().map(Into::into).collect() }
+    }
+
+    /// The same with its placeholders replaced.
+    pub(crate) fn expand(&self, values: &Values) -> Result<Self> {
+        let arguments = self.arguments.iter().map(|argument| values.expand_os(argument)).collect::<Result<_>>()?;
+        Ok(Self { program: values.expand_os(&self.program)?, arguments })
+    }
 }
 
 impl ServiceCommand {
-    /// This program, without arguments: a path, or a name that is looked up in `PATH`. Never a shell's command line.
+    /// This program, without arguments: a path, or a name that is looked up in `PATH`, then where servers are that
+    /// systems keep out of it: `/usr/local/sbin`, `/usr/sbin`, `/sbin`, and Debian's newest
+    /// `/usr/lib/postgresql/VERSION/bin`. Never a shell's command line.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
-            program: program.into(),
-            arguments: Vec::new(),
+            line: CommandLine::new(program, [] as [OsString; 0]),
             environment: Vec::new(),
             directory: None,
             ports: Vec::new(),
             ready: Ready::none(),
             log: None,
+            prepare: Vec::new(),
+            stop: None,
+            state: None,
+            needs: Vec::new(),
+            metadata: Vec::new(),
+            display_name: None,
         }
     }
 
     /// One more argument.
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
-        self.arguments.push(argument.into());
+        self.line.arguments.push(argument.into());
         self
     }
 
     /// More arguments.
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self.line.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
@@ -108,20 +154,93 @@ impl ServiceCommand {
         self
     }
 
+    /// A command that has to succeed once, before the first start: one more, after those that were named before.
+    ///
+    /// It runs as the service itself does: as the guardian's child, with the service's environment and working
+    /// directory, and its output in the service's log. If one fails, or is killed with the process that starts the
+    /// service, the start has failed, and the next one does all of them again; what they have left in `{state}` is removed
+    /// before, if the folder was empty when they were first begun. That they were done is noted beside the state folder,
+    /// in a file whose name is the folder's with `.prepared` behind it; where the folder is missing, they are done anew. Each may
+    /// take as long as a start may ([`start_timeout`](crate::blocking::Builder::start_timeout)).
+    pub fn prepare<A: Into<OsString>>(
+        mut self,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.prepare.push(CommandLine::new(program, arguments));
+        self
+    }
+
+    /// A command that asks the service to stop, in place of the first signal of the
+    /// [stop ladder](crate::blocking::Builder::stop_ladder), whose grace it has. What it does not achieve in that time
+    /// the rest of the ladder does. It may name ports, `{state}`, `{run}` and `{name}`.
+    pub fn stop_command<A: Into<OsString>>(
+        mut self,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.stop = Some(CommandLine::new(program, arguments));
+        self
+    }
+
+    /// The folder that `{state}` stands for. It is made, for this user alone, where it is missing, and never removed. By
+    /// default `procref/NAME/state` in `$XDG_STATE_HOME`, or in `~/.local/state`.
+    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// Another service that this one needs, and what it is called in placeholders.
+    ///
+    /// It is acquired before this service is started. The service's own process then holds a reference, which the kernel
+    /// takes back when that process ends: so what is needed stays until this service has stopped, whoever is killed.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// The service inherits a descriptor for each service that it needs.
+    pub fn needs(mut self, label: impl Into<String>, service: &SharedService) -> Self {
+        self.needs.push((label.into(), service.clone()));
+        self
+    }
+
+    /// Something more that clients get to know of the running service, as [`ServiceInfo::get`](crate::ServiceInfo::get) has it.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.push((key.into(), value.into()));
+        self
+    }
+
+    /// What `{name}` stands for, where it is not the service's own name.
+    pub fn display_name(mut self, name: impl Into<String>) -> Self {
+        self.display_name = Some(name.into());
+        self
+    }
+
+    /// All of its texts but readiness.
+    fn texts(&self) -> impl Iterator<Item = &OsStr> {
+        let lines = std::iter::once(&self.line).chain(&self.prepare);
+        let words = lines.flat_map(|line| std::iter::once(&line.program).chain(&line.arguments));
+        let values = self.environment.iter().map(|(_, value)| value);
+        let metadata = self.metadata.iter().map(|(_, value)| OsStr::new(value));
+        words.chain(values).map(OsString::as_os_str).chain(metadata)
+    }
+
     /// What is wrong with it, as far as that can be seen without trying.
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
-        if self.program.is_empty() {
+        let lines = std::iter::once(&self.line).chain(&self.prepare).chain(&self.stop);
+        if lines.into_iter().any(|line| line.program.is_empty()) {
             return wrong("the command has no program".into());
+        }
+        if self.needs.len() > MOST_NEEDS {
+            return wrong(format!("the command needs {} services, and may need {MOST_NEEDS}", self.needs.len()));
         }
         if self.ports.len() > MOST_PORTS {
             return wrong(format!("the command has {} ports, and may have {MOST_PORTS}", self.ports.len()));
         }
         for (index, (name, number)) in self.ports.iter().enumerate() {
-            let good = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-            if !good || name == "name" {
+            if !is_word(name) || RESERVED.contains(&name.as_str()) {
                 return wrong(format!(
-                    "a port cannot be named {name:?}: a name has letters, digits, '-' and '_', and is not \"name\""
+                    "a port cannot be named {name:?}: a name has letters, digits, '-' and '_', and is none of {RESERVED:?}"
                 ));
             }
             if *number == Some(0) {
@@ -136,7 +255,15 @@ impl ServiceCommand {
                 return wrong(format!("a variable of the environment cannot be named {name:?}"));
             }
         }
-        for path in [self.directory.as_deref(), self.log.as_deref()].into_iter().flatten() {
+        for (index, (label, _)) in self.needs.iter().enumerate() {
+            if label.is_empty() || label.contains(['{', '}']) {
+                return wrong(format!("a service that is needed cannot be called {label:?}"));
+            }
+            if self.needs.iter().take(index).any(|(other, _)| other == label) {
+                return wrong(format!("two services that are needed are called {label:?}"));
+            }
+        }
+        for path in [&self.directory, &self.log, &self.state].into_iter().flatten() {
             if !path.is_absolute() {
                 return wrong(format!(
                     "{} is not an absolute path, and would mean another one for every client",
@@ -144,16 +271,24 @@ impl ServiceCommand {
                 ));
             }
         }
-        // With any numbers: are all placeholders known?
-        let ports: Vec<_> = self.ports.iter().map(|(name, _)| (name.clone(), 1)).collect();
-        let expand = |text: &OsStr| expand_os(text, "x", &ports);
-        self.arguments
-            .iter()
-            .chain(self.environment.iter().map(|(_, value)| value))
-            .try_for_each(|text| expand(text).map(drop))?;
-        let ready = self.ready.expand(|text| expand_text(text, "x", &ports))?;
+        // With any values: are all placeholders known?
+        let mut values = Values::of_itself("x", "/x".as_ref(), "/x".as_ref());
+        self.ports.iter().for_each(|(name, _)| values.add(name, "1"));
+        if let Some(stop) = &self.stop {
+            stop.expand(&values)?;
+        }
+        values.any_of = self.needs.iter().map(|(label, _)| format!("{label}.")).collect();
+        self.texts().try_for_each(|text| values.expand_os(text).map(drop))?;
+        let ready = self.ready.expand(|text| values.expand(text))?;
         ready.check().map_err(|what| Error::new(ErrorKind::InvalidInput, format!("readiness: {what}")))
     }
+}
+
+/// The placeholders that every service has.
+const RESERVED: [&str; 3] = ["name", "state", "run"];
+
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 /// The program's file: itself where it is a path, else the first of that name in `PATH`.
@@ -163,11 +298,23 @@ pub(crate) fn find_program(program: &OsStr) -> Result<PathBuf> {
         return std::path::absolute(path).map_err(Error::from);
     }
     let folders = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    let candidates = std::env::split_paths(&folders).map(|folder| folder.join(path));
-    candidates.into_iter().find(|candidate| is_program(candidate)).ok_or_else(|| {
+    let more = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let folders = std::env::split_paths(&folders).chain(more).chain(debian_postgresql());
+    let mut candidates = folders.map(|folder| folder.join(path));
+    candidates.find(|candidate| is_program(candidate)).ok_or_else(|| {
         Error::new(ErrorKind::StartFailed, format!("there is no program {program:?} in PATH"))
             .help("install it, or name its path")
     })
+}
+
+/// Debian keeps the server's programs out of `PATH`, in a folder for each version. The newest one first.
+fn debian_postgresql() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions.into_iter().map(|(_, folder)| folder).collect()
 }
 
 fn is_program(path: &Path) -> bool {
@@ -175,44 +322,78 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The text with its placeholders replaced. What is not UTF-8 has none.
-pub(crate) fn expand_os(text: &OsStr, name: &str, ports: &[(String, u16)]) -> Result<OsString> {
-    match text.to_str() {
-        Some(text) => expand_text(text, name, ports).map(OsString::from),
-        None => Ok(text.to_owned()),
-    }
+/// What placeholders stand for.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    entries: Vec<(String, OsString, Cell<bool>)>,
+    /// Whatever begins so will do, for who only wants to know whether a text can be right.
+    any_of: Vec<String>,
 }
 
-pub(crate) fn expand_text(text: &str, name: &str, ports: &[(String, u16)]) -> Result<String> {
-    let wrong = |what: String| {
-        let known: Vec<_> = ports.iter().map(|(name, _)| format!("{{{name}}}")).collect();
-        Error::new(ErrorKind::InvalidInput, what)
-            .help(format!("known are {{name}} {}; a brace itself is {{{{ or }}}}", known.join(" ")))
-    };
-    let mut expanded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (before, from) = rest.split_at(at);
-        expanded.push_str(before);
-        if let Some(after) = from.strip_prefix("{{") {
-            expanded.push('{');
-            rest = after;
-        } else if let Some(after) = from.strip_prefix("}}") {
-            expanded.push('}');
-            rest = after;
-        } else if let Some((placeholder, after)) = from.strip_prefix('{').and_then(|from| from.split_once('}')) {
-            match ports.iter().find(|(name, _)| name == placeholder) {
-                Some((_, number)) => expanded.push_str(&number.to_string()),
-                None if placeholder == "name" => expanded.push_str(name),
-                None => return Err(wrong(format!("there is no placeholder {{{placeholder}}} in {text:?}"))),
-            }
-            rest = after;
-        } else {
-            return Err(wrong(format!("a brace in {text:?} has no partner")));
-        }
+impl Values {
+    /// What every service has.
+    pub(crate) fn of_itself(name: &str, state: &Path, run: &Path) -> Self {
+        let mut values = Self::default();
+        values.add("name", name);
+        values.add("state", state);
+        values.add("run", run);
+        values
     }
-    expanded.push_str(rest);
-    Ok(expanded)
+
+    pub(crate) fn add(&mut self, name: &str, value: impl Into<OsString>) {
+        self.entries.push((name.to_owned(), value.into(), Cell::new(false)));
+    }
+
+    /// Whether a text had this placeholder.
+    pub(crate) fn is_used(&self, name: &str) -> bool {
+        self.entries.iter().any(|(known, _, used)| known == name && used.get())
+    }
+
+    /// The text with its placeholders replaced. What is not UTF-8 has none.
+    pub(crate) fn expand_os(&self, text: &OsStr) -> Result<OsString> {
+        let Some(text) = text.to_str() else { return Ok(text.to_owned()) };
+        let wrong = |what: String| {
+            let known: Vec<_> = self.entries.iter().map(|(name, ..)| format!("{{{name}}}")).collect();
+            Error::new(ErrorKind::InvalidInput, what)
+                .help(format!("known are {}; a brace itself is {{{{ or }}}}", known.join(" ")))
+        };
+        let mut expanded = OsString::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(at);
+            expanded.push(before);
+            if let Some(after) = from.strip_prefix("{{") {
+                expanded.push("{");
+                rest = after;
+            } else if let Some(after) = from.strip_prefix("}}") {
+                expanded.push("}");
+                rest = after;
+            } else if let Some((placeholder, after)) = from.strip_prefix('{').and_then(|from| from.split_once('}')) {
+                match self.entries.iter().find(|(name, ..)| name == placeholder) {
+                    Some((_, value, used)) => {
+                        used.set(true);
+                        expanded.push(value);
+                    }
+                    None if self.any_of.iter().any(|label| placeholder.starts_with(label)) => expanded.push("1"),
+                    None => return Err(wrong(format!("there is no placeholder {{{placeholder}}} in {text:?}"))),
+                }
+                rest = after;
+            } else {
+                return Err(wrong(format!("a brace in {text:?} has no partner")));
+            }
+        }
+        expanded.push(rest);
+        Ok(expanded)
+    }
+
+    pub(crate) fn expand(&self, text: &str) -> Result<String> {
+        self.expand_os(OsStr::new(text))?.into_string().map_err(|text| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("{} is not UTF-8, and has to be, in this place", text.display()),
+            )
+        })
+    }
 }
 
 #[cfg(test)]
@@ -221,8 +402,12 @@ mod tests {
 
     #[test]
     fn placeholders() {
-        let ports = [("port".to_owned(), 5432), ("web-ui".to_owned(), 80)];
+        let mut values = Values::of_itself("db", "/s".as_ref(), "/r".as_ref());
+        values.add("port", "5432");
+        values.add("web-ui", "80");
+        values.add("queue.v2.port", "4222");
         let good = [
+            ("{queue.v2.port}{state}{run}", "4222/s/r"),
             ("", ""),
             ("--port={port}", "--port=5432"),
             ("{port}{web-ui}{name}", "543280db"),
@@ -231,10 +416,10 @@ mod tests {
             ("ü{port}ü", "ü5432ü"),
         ];
         for (text, expanded) in good {
-            assert_eq!(expand_text(text, "db", &ports).expect("it can be expanded"), expanded);
+            assert_eq!(values.expand(text).expect("it can be expanded"), expanded);
         }
         for bad in ["{", "}", "{port", "port}", "{}", "{ports}", "{{port}"] {
-            let error = expand_text(bad, "db", &ports).expect_err("it cannot be expanded");
+            let error = values.expand(bad).expect_err("it cannot be expanded");
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
         }
     }
@@ -248,6 +433,13 @@ mod tests {
             command().port(""),
             command().port("a b"),
             command().port("name"),
+            command().port("run"),
+            command().prepare("", ["x"]),
+            command().prepare("x", ["{nope}"]),
+            command().stop_command("x", ["{nope}"]),
+            command().metadata("x", "{nope}"),
+            command().state_dir("relative"),
+            command().arg("{db.port}"),
             command().port("a").port("a"),
             command().fixed_port("a", 0),
             command().arg("{nope}"),

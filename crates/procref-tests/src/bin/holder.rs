@@ -1,5 +1,5 @@
-//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready`. Or is one that says by
-//! itself that it is ready: `holder notify`.
+//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|prepares|run-folder`. Or is
+//! one that says by itself that it is ready: `holder notify`.
 
 use procref::blocking::SharedService;
 use procref::ready::Ready;
@@ -21,6 +21,11 @@ fn main() -> Result<()> {
     let ready = if way == "never-ready" { "never" } else { "done" };
     let command =
         ServiceCommand::new("sh").args(["-c", "sleep 1001 & echo done; exec sleep 1000"]).ready(Ready::log(ready));
+    let command = match way.as_str() {
+        "prepares" => command.prepare("sh", ["-c", "mkdir {state}/half && exec sleep 1000"]),
+        "run-folder" => command.env("RUN", "{run}"),
+        _ => command,
+    };
     let service = SharedService::builder(name).runtime_dir(folder).command(command).build()?;
     let _handle = service.acquire()?;
     println!("holds");

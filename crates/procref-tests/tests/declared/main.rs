@@ -1,5 +1,7 @@
 //! Services that are declared by a command.
 
+mod beside;
+
 use procref::blocking::{Builder, SharedService};
 use procref::ready::Ready;
 use procref::{ErrorKind, ServiceCommand, ServiceState, StopLadder, StopSignal};

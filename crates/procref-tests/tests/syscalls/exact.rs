@@ -247,6 +247,7 @@ fn the_last_release() {
         unlink(NAME@IPC.info)
         unlink(NAME@IPC.failed) = ENOENT
         unlink(NAME@IPC.new) = ENOENT
+        unlink(NAME@IPC.run) = ENOENT
         unlink(RUN)
         close(RUN)
         semctl(remove)
@@ -288,6 +289,7 @@ fn the_last_release_with_a_callback() {
         unlink(NAME@IPC.info)
         unlink(NAME@IPC.failed) = ENOENT
         unlink(NAME@IPC.new) = ENOENT
+        unlink(NAME@IPC.run) = ENOENT
         unlink(RUN)
         close(RUN)
         semctl(remove)

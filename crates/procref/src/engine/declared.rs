@@ -1,127 +1,217 @@
 //! Starting a declared service: what the client does, before and after the guardian starts it.
 
 use super::Spec;
-use crate::command::{ServiceCommand, expand_os, expand_text, find_program};
+use crate::blocking::ServiceHandle;
+use crate::command::{CommandLine, ServiceCommand, Values, find_program};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::protocol::set::Instance;
-use crate::ready::{self, Context, LogMark, NotReady};
-use crate::sys::guardian::Launch;
-use crate::sys::probe::NotifySocket;
-use crate::sys::service::{Program, Reports, c_string};
+use crate::ready::{self, Context, LogMark, NotReady, Ready};
+use crate::sys::folder;
+use crate::sys::guardian::{Launch, Stopper};
+use crate::sys::probe::{Group, NotifySocket};
+use crate::sys::service::{Need, Program, Reports, c_string};
 use crate::sys::{Process, Set};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
-/// A start that is prepared: the guardian can be made.
+/// A start whose choices are made: ports are picked, texts filled in, what is needed is held.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) launch: Launch,
-    command: ServiceCommand,
+    line: CommandLine,
+    prepare: Vec<CommandLine>,
+    environment: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
+    ready: Ready,
+    metadata: Vec<(String, String)>,
     ports: Vec<(String, u16)>,
+    /// The locks of the ports.
+    locks: Vec<OwnedFd>,
+    state: Option<State>,
+    run: Option<PathBuf>,
     log: PathBuf,
-    mark: LogMark,
     notify: Option<NotifySocket>,
+    stopper: Option<Stopper>,
+    /// What this process holds until the service holds it itself.
+    needs: Vec<ServiceHandle>,
 }
 
 impl Prepared {
-    /// Picks ports, opens the log, and fills in what the command leaves open.
+    /// Acquires what is needed, picks ports, makes folders and fills in what the command leaves open.
     pub(super) fn new(spec: &Spec, command: &ServiceCommand) -> Result<Self> {
-        let name = spec.name.as_str();
-        let (mut ports, mut keep) = (Vec::new(), Vec::new());
+        let needs: Vec<_> = command.needs.iter().map(|(_, service)| service.acquire()).collect::<Result<_>>()?;
+        let (mut ports, mut locks) = (Vec::new(), Vec::new());
         for (port, fixed) in &command.ports {
             let (number, lock) = match fixed {
                 Some(number) => (*number, lock_port(*number)?.ok_or_else(|| taken(*number))?),
                 None => pick_port()?,
             };
             ports.push((port.clone(), number));
-            keep.push(lock);
+            locks.push(lock);
         }
-        let command = ServiceCommand {
-            arguments: expand_all(&command.arguments, name, &ports)?,
-            environment: command
-                .environment
-                .iter()
-                .map(|(variable, value)| Ok((variable.clone(), expand_os(value, name, &ports)?)))
-                .collect::<Result<_>>()?,
-            ready: command.ready.expand(|text| expand_text(text, name, &ports))?,
-            ..command.clone()
-        };
-        if let Some(who) = command.ready.answered_already(command.directory.as_deref()) {
+        let state = state_folder(spec, command);
+        let run = spec.hints.beside("run");
+        let mut values = Values::of_itself(name(spec, command), state.as_deref().unwrap_or(Path::new("")), &run);
+        ports.iter().for_each(|(port, number)| values.add(port, number.to_string()));
+        for ((label, _), handle) in command.needs.iter().zip(&needs) {
+            let info = handle.info();
+            if info.get("port").is_none() && info.port() != 0 {
+                values.add(&format!("{label}.port"), info.port().to_string());
+            }
+            info.metadata().iter().for_each(|(key, value)| values.add(&format!("{label}.{key}"), value));
+        }
+        let line = command.line.expand(&values)?;
+        let prepare = command.prepare.iter().map(|line| line.expand(&values)).collect::<Result<Vec<_>>>()?;
+        let stop = command.stop.as_ref().map(|line| line.expand(&values)).transpose()?;
+        let environment = expand_pairs(&command.environment, |value| values.expand_os(value))?;
+        let metadata = expand_pairs(&command.metadata, |value| values.expand(value))?;
+        let ready = command.ready.expand(|text| values.expand(text))?;
+        if let Some(who) = ready.answered_already(command.directory.as_deref()) {
             return Err(Error::new(ErrorKind::StartFailed, who).help("nobody could tell it from the service"));
         }
+
+        let state = match state {
+            Some(folder) if values.is_used("state") || !prepare.is_empty() => Some(State::make(folder)?),
+            None if values.is_used("state") || !prepare.is_empty() => return Err(no_state()),
+            _ => None,
+        };
         let log = command.log.clone().unwrap_or_else(|| spec.hints.beside("log"));
-        let file = open_log(spec, &log)?;
-        let notify = command.ready.needs_notify().then(|| NotifySocket::bind(&notify_address(spec))).transpose()?;
-        let file_of = find_program(&command.program)?;
-        let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
-            .filter(|(variable, _)| !command.environment.iter().any(|(own, _)| own == variable))
-            .filter(|(variable, _)| !NOT_INHERITED.iter().any(|other| variable == other))
-            .collect();
-        environment.extend(command.environment.iter().cloned());
-        if let Some(notify) = &notify {
+        if command.log.is_none() {
+            keep_short(&log);
+        }
+        // Makes the folder for hints, too.
+        drop(open_log(spec, &log)?);
+        let run = values.is_used("run").then(|| fresh_folder(run)).transpose()?;
+        let notify = ready.needs_notify().then(|| NotifySocket::bind(&notify_address(spec))).transpose()?;
+        let mut prepared = Self {
+            line,
+            prepare,
+            environment,
+            directory: command.directory.clone(),
+            ready,
+            metadata,
+            ports,
+            locks,
+            state,
+            run,
+            log,
+            notify,
+            stopper: None,
+            needs,
+        };
+        prepared.stopper = stop
+            .map(|line| {
+                Ok::<_, Error>(Stopper { program: prepared.program(&line, 0)?, log: open_log(spec, &prepared.log)? })
+            })
+            .transpose()?;
+        Ok(prepared)
+    }
+
+    /// A command beside the service, for the guardian to start.
+    fn program(&self, line: &CommandLine, floor_signal: i32) -> Result<Program> {
+        program(line, &self.environment, self.directory.as_deref(), floor_signal)
+    }
+
+    /// What stops the service in place of a signal.
+    pub(super) const fn stopper(&self) -> Option<&Stopper> {
+        self.stopper.as_ref()
+    }
+
+    /// Has the commands done that come before the first start, by `run`, which has a guardian start one.
+    pub(super) fn prepare_once(&self, spec: &Spec, mut run: impl FnMut(&mut Launch) -> Result<Reports>) -> Result<()> {
+        let Some(state) = self.state.as_ref().filter(|_| !self.prepare.is_empty()) else { return Ok(()) };
+        if !state.begin_preparing()? {
+            return Ok(());
+        }
+        for line in &self.prepare {
+            tracing::debug!(service = %spec.name, program = ?line.program, "prepares");
+            let mark = LogMark::before_start(&self.log);
+            let program = self.program(line, libc::SIGKILL)?;
+            let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
+            let mut reports = run(&mut launch)?;
+            let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
+            let name = &line.program;
+            reports
+                .started()
+                .map_err(|error| failed(format!("cannot start {name:?}, which prepares it")).source(error))?;
+            let limit = spec.settings.start_timeout;
+            match reports.ended(limit.as_millis().try_into().unwrap_or(u64::MAX)) {
+                Ok(Some(status)) if status.success() => {}
+                Ok(Some(status)) => {
+                    let log = log_in_words(&ready::last_lines(&mark, LOG_LINES));
+                    return Err(failed(format!("{name:?}, which prepares it, {}{log}", in_words(status))));
+                }
+                Ok(None) => return Err(failed(format!("{name:?}, which prepares it: nobody knows how it ended"))),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    let what = format!("{name:?}, which prepares it, took longer than {limit:?}");
+                    return Err(Error::new(ErrorKind::TimedOut, what));
+                }
+                Err(error) => return Err(failed(format!("{name:?}, which prepares it")).source(error)),
+            }
+        }
+        state.prepared()
+    }
+
+    /// The service itself, for the guardian to start.
+    pub(super) fn launch(&self, spec: &Spec) -> Result<(Launch, LogMark)> {
+        let first = spec.ladder.first().map_or(libc::SIGKILL, |step| step.signal);
+        let mark = LogMark::before_start(&self.log);
+        let keep = self.locks.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        let needs = self.needs.iter().map(ServiceHandle::need).collect::<Result<Vec<Need>>>()?;
+        let mut environment = self.environment.clone();
+        if let Some(notify) = &self.notify {
             environment.push(("NOTIFY_SOCKET".into(), notify.address().to_owned()));
         }
-        let first = spec.ladder.first().map_or(libc::SIGKILL, |step| step.signal);
-        let program = Program {
-            file: c_string(file_of.as_os_str())?,
-            directory: c_string(command.directory.as_deref().unwrap_or_else(|| Path::new("/")).as_os_str())?,
-            arguments: std::iter::once(&command.program)
-                .chain(&command.arguments)
-                .map(|argument| c_string(argument))
-                .collect::<std::io::Result<_>>()?,
-            environment: environment
-                .iter()
-                .map(|(variable, value)| Ok((c_string(variable)?, c_string(value)?)))
-                .collect::<std::io::Result<_>>()?,
-            floor_signal: first,
-        };
-        let mark = LogMark::before_start(&log);
-        Ok(Self { launch: Launch { program, log: file, keep }, command, ports, log, mark, notify })
+        let program = program(&self.line, &environment, self.directory.as_deref(), first)?;
+        Ok((Launch { program, log: open_log(spec, &self.log)?, keep, needs }, mark))
     }
 
     /// Waits until the service is ready.
-    pub(super) fn await_ready(&self, spec: &Spec, set: Set, mut reports: Reports) -> Result<ServiceInfo> {
-        let program = &self.command.program;
+    pub(super) fn await_ready(
+        &self,
+        spec: &Spec,
+        set: Set,
+        mark: &LogMark,
+        mut reports: Reports,
+    ) -> Result<ServiceInfo> {
+        let program = &self.line.program;
         let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
         reports.started().map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
         let snapshot = set.snapshot().map_err(|error| Error::set(&spec.name, "read the semaphore set", error))?;
         let ended = |mut reports: Reports, log: &[String]| {
-            let how = reports.ended().map_or_else(|| "ended".into(), in_words);
-            let log = if log.is_empty() {
-                String::new()
-            } else {
-                format!("; the last lines of its log:\n    {}", log.join("\n    "))
-            };
-            Err(failed(format!("{program:?} {how} before it was ready{log}")))
+            /// The guardian reaps at once.
+            const REAPING: u64 = 5000;
+            let how = reports.ended(REAPING).ok().flatten().map_or_else(|| "ended".into(), in_words);
+            Err(failed(format!("{program:?} {how} before it was ready{}", log_in_words(log))))
         };
         let Instance::Process { pid, start } = snapshot.record().instance else {
-            return ended(reports, &ready::last_lines(&self.mark, LOG_LINES));
+            return ended(reports, &ready::last_lines(mark, LOG_LINES));
         };
         let Some(process) = Process::open_recorded(pid, start)? else {
-            return ended(reports, &ready::last_lines(&self.mark, LOG_LINES));
+            return ended(reports, &ready::last_lines(mark, LOG_LINES));
         };
         let context = Context {
             process: &process,
             pid,
             guardian: snapshot.guardian_pid(),
-            log: Some(&self.mark),
+            log: Some(mark),
             notify: self.notify.as_ref(),
-            directory: self.command.directory.as_deref(),
-            environment: &self.command.environment,
+            directory: self.directory.as_deref(),
+            environment: &self.environment,
         };
         let limit = spec.settings.start_timeout;
         let deadline = Instant::now() + limit;
         let mut progress = |saw: &str| tracing::debug!(service = %spec.name, saw, "waits until it is ready");
-        match ready::wait(&self.command.ready, &context, deadline, &mut progress) {
+        match ready::wait(&self.ready, &context, deadline, &mut progress) {
             Ok(()) => {}
             Err(NotReady::Ended { log }) => return ended(reports, &log),
             Err(not_ready @ NotReady::TimedOut { .. }) => {
@@ -134,8 +224,188 @@ impl Prepared {
         for (name, number) in &self.ports {
             info = info.with_metadata(name, number.to_string());
         }
-        Ok(info.with_metadata("log", self.log.to_string_lossy()))
+        let state = self.state.as_ref().map(|state| ("state", state.folder.as_path()));
+        let run = self.run.as_deref().map(|run| ("run", run));
+        for (key, folder) in [state, run, Some(("log", self.log.as_path()))].into_iter().flatten() {
+            info = info.with_metadata(key, folder.to_string_lossy());
+        }
+        Ok(self.metadata.iter().fold(info, |info, (key, value)| info.with_metadata(key, value)))
     }
+}
+
+/// A command of a service, for the guardian to start.
+fn program(
+    line: &CommandLine,
+    own: &[(OsString, OsString)],
+    directory: Option<&Path>,
+    floor_signal: i32,
+) -> Result<Program> {
+    let inherited = std::env::vars_os().filter(|(variable, _)| {
+        !own.iter().any(|(own, _)| own == variable) && !NOT_INHERITED.iter().any(|other| variable == other)
+    });
+    let environment = inherited.chain(own.iter().cloned());
+    Ok(Program {
+        file: c_string(find_program(&line.program)?.as_os_str())?,
+        directory: c_string(directory.unwrap_or_else(|| Path::new("/")).as_os_str())?,
+        arguments: std::iter::once(&line.program)
+            .chain(&line.arguments)
+            .map(|argument| c_string(argument))
+            .collect::<io::Result<_>>()?,
+        environment: environment
+            .map(|(variable, value)| Ok((c_string(&variable)?, c_string(&value)?)))
+            .collect::<io::Result<_>>()?,
+        floor_signal,
+    })
+}
+
+fn name<'a>(spec: &'a Spec, command: &'a ServiceCommand) -> &'a str {
+    command.display_name.as_deref().unwrap_or(spec.name.as_str())
+}
+
+/// The command that stops a service which runs already, filled in with what that one has published, and its environment.
+/// `None`: it has none, or what it has published is lost.
+fn stop_line(spec: &Spec, info: &ServiceInfo) -> Option<(CommandLine, Vec<(OsString, OsString)>)> {
+    let command = spec.declared.as_ref()?;
+    let stop = command.stop.as_ref()?;
+    let folder = |key: &str| info.get(key).map(PathBuf::from);
+    let state = folder("state").or_else(|| state_folder(spec, command)).unwrap_or_default();
+    let run = folder("run").unwrap_or_else(|| spec.hints.beside("run"));
+    let mut values = Values::of_itself(name(spec, command), &state, &run);
+    for (port, _) in &command.ports {
+        values.add(port, info.get(port)?);
+    }
+    // What came from a service that is needed is not known any more.
+    let known = |(name, value): &(OsString, OsString)| Some((name.clone(), values.expand_os(value).ok()?));
+    Some((stop.expand(&values).ok()?, command.environment.iter().filter_map(known).collect()))
+}
+
+/// The same for a guardian.
+pub(super) fn stopper(spec: &Spec, info: &ServiceInfo) -> Option<Stopper> {
+    let (line, environment) = stop_line(spec, info)?;
+    let log = info.get("log").map_or_else(|| spec.hints.beside("log"), PathBuf::from);
+    let made = program(&line, &environment, spec.declared.as_ref()?.directory.as_deref(), 0)
+        .and_then(|program| Ok(Stopper { program, log: open_log(spec, &log)? }));
+    let warn =
+        |error: &Error| tracing::warn!(service = %spec.name, %error, "no guardian can run the command that stops it");
+    made.inspect_err(warn).ok()
+}
+
+/// Asks a service to stop by its command. What is left of the command ends when this is dropped. `None`: it has no command,
+/// or that cannot be run.
+pub(super) fn ask_to_stop(spec: &Spec, info: &ServiceInfo) -> Option<Group> {
+    let (line, environment) = stop_line(spec, info)?;
+    let directory = spec.declared.as_ref()?.directory.as_deref().unwrap_or_else(|| Path::new("/"));
+    let run = || {
+        let mut command = std::process::Command::new(find_program(&line.program)?);
+        command.args(&line.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.envs(environment).current_dir(directory);
+        Ok::<_, Error>(Group::start(&mut command)?)
+    };
+    run().inspect_err(|error| tracing::warn!(service = %spec.name, %error, "cannot run the command that stops it")).ok()
+}
+
+fn expand_pairs<K: Clone, V, W>(pairs: &[(K, V)], expand: impl Fn(&V) -> Result<W>) -> Result<Vec<(K, W)>> {
+    pairs.iter().map(|(key, value)| Ok((key.clone(), expand(value)?))).collect()
+}
+
+/// A private folder that lasts, and beside it the note whether the service's data have been prepared in it.
+#[derive(Debug)]
+struct State {
+    folder: PathBuf,
+    note: PathBuf,
+}
+
+/// What the note says: that all is done; that it was begun in an empty folder, so whatever is there is of no use; or that it
+/// was begun in one that somebody had filled.
+const DONE: &str = "prepared\n";
+const BEGUN_EMPTY: &str = "begun in an empty folder\n";
+const BEGUN_FILLED: &str = "begun in a folder with something in it\n";
+
+impl State {
+    fn make(folder: PathBuf) -> Result<Self> {
+        let mut note = folder.clone().into_os_string();
+        note.push(".prepared");
+        let state = Self { folder, note: note.into() };
+        if !state.folder.exists() {
+            state.forget().map_err(|error| state.cannot("make", error))?;
+        }
+        folder::make_private(&state.folder).map_err(|error| state.cannot("make", error))?;
+        Ok(state)
+    }
+
+    fn cannot(&self, verb: &str, error: io::Error) -> Error {
+        let what = format!("cannot {verb} the service's folder {}", self.folder.display());
+        Error::new(ErrorKind::StartFailed, what).source(error)
+    }
+
+    fn forget(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, what: &str) -> Result<()> {
+        // Whole or not at all: a note that is cut off would say that nothing was begun.
+        let new = self.note.with_extension("new");
+        std::fs::write(&new, what)
+            .and_then(|()| std::fs::rename(&new, &self.note))
+            .map_err(|error| self.cannot("write down what has been prepared beside", error))
+    }
+
+    /// Notes that it is begun, in a folder without leavings of an earlier attempt. `Ok(false)`: it has been done.
+    fn begin_preparing(&self) -> Result<bool> {
+        match std::fs::read_to_string(&self.note).unwrap_or_default().as_str() {
+            DONE => return Ok(false),
+            BEGUN_FILLED => return Ok(true),
+            BEGUN_EMPTY => folder::empty(&self.folder).map_err(|error| self.cannot("empty", error))?,
+            _ => {}
+        }
+        let mut entries = std::fs::read_dir(&self.folder).map_err(|error| self.cannot("read", error))?;
+        self.write(if entries.next().is_none() { BEGUN_EMPTY } else { BEGUN_FILLED })?;
+        Ok(true)
+    }
+
+    fn prepared(&self) -> Result<()> {
+        self.write(DONE)
+    }
+}
+
+/// `None`: nobody knows where.
+fn state_folder(spec: &Spec, command: &ServiceCommand) -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let all = || absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    command.state.clone().or_else(|| Some(all()?.join("procref").join(spec.name.as_str()).join("state")))
+}
+
+fn no_state() -> Error {
+    Error::new(ErrorKind::StartFailed, "there is no place for {state}: neither $HOME nor $XDG_STATE_HOME is set")
+        .help("set one of them, or name a folder by `state_dir`")
+}
+
+/// An empty folder for one run.
+fn fresh_folder(path: PathBuf) -> Result<PathBuf> {
+    let cannot = |error| {
+        Error::new(ErrorKind::StartFailed, format!("cannot make the folder {} for this run", path.display()))
+            .source(error)
+    };
+    folder::make_private(&path).and_then(|()| folder::empty(&path)).map_err(cannot)?;
+    Ok(path)
+}
+
+/// A log of procref's own does not grow for ever: what is long is put aside when the service is started anew.
+fn keep_short(log: &Path) {
+    const LONG: u64 = 1 << 20;
+    if std::fs::symlink_metadata(log).is_ok_and(|metadata| metadata.is_file() && metadata.len() > LONG) {
+        let _ = std::fs::rename(log, log.with_extension("old.log"));
+    }
+}
+
+fn log_in_words(log: &[String]) -> String {
+    if log.is_empty() {
+        return String::new();
+    }
+    format!("; the last lines of its log:\n    {}", log.join("\n    "))
 }
 
 /// How much of its log a service that failed shows.
@@ -165,12 +435,8 @@ fn notify_address(spec: &Spec) -> PathBuf {
     PathBuf::from(format!("@procref-notify-{}-{}", spec.name, crate::sys::current_pid()))
 }
 
-fn expand_all(texts: &[OsString], name: &str, ports: &[(String, u16)]) -> Result<Vec<OsString>> {
-    texts.iter().map(|text: &OsString| expand_os(OsStr::new(text), name, ports)).collect()
-}
-
 fn open_log(spec: &Spec, path: &Path) -> Result<OwnedFd> {
-    let cannot = |error| {
+    let cannot = |error: io::Error| {
         Error::new(ErrorKind::StartFailed, format!("cannot open the service's log {}", path.display())).source(error)
     };
     spec.hints.prepare_folder().map_err(cannot)?;
@@ -210,7 +476,7 @@ fn lock_port(number: u16) -> Result<Option<OwnedFd>> {
     let address = SocketAddr::from_abstract_name(format!("procref-port-{number}"))?;
     match UnixDatagram::bind_addr(&address) {
         Ok(socket) => Ok(Some(socket.into())),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,6 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
-use super::declared::Prepared;
+use super::declared::{self, Prepared};
 use super::hooks::Hooks;
 use super::{Member, Spec, Watched};
 use crate::command::ServiceCommand;
@@ -14,8 +14,9 @@ use crate::protocol::set::{
     LOCK_UNGUARDED, MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
     WITHDRAW_AND_UNLOCK,
 };
-use crate::sys::guardian::Launch;
+use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
+use crate::sys::service::Reports;
 use crate::sys::{self, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -414,7 +415,16 @@ impl Acquiring {
     /// Has a new guardian start the service as its child. The one before, which holds no state, makes way for it.
     fn start_declared(&mut self, command: &ServiceCommand) -> Result<ServiceInfo> {
         let spec = Arc::clone(&self.spec);
-        let mut prepared = Prepared::new(&spec, command)?;
+        let prepared = Prepared::new(&spec, command)?;
+        prepared.prepare_once(&spec, |launch| self.launch(&spec, launch, None))?;
+        let (mut launch, mark) = prepared.launch(&spec)?;
+        let reports = self.launch(&spec, &mut launch, prepared.stopper())?;
+        prepared.await_ready(&spec, self.set(), &mark, reports)
+    }
+
+    /// Has a new guardian start something as its child. The one before, which holds no state, makes way for it, and what it
+    /// had started is finished.
+    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<Reports> {
         let read = |error| Error::set(&spec.name, "read the semaphore set", error);
         let made = loop {
             let snapshot = self.read().map_err(read)?;
@@ -427,7 +437,7 @@ impl Acquiring {
                 continue;
             }
             // One whose starter was killed in the middle may have started the service until just now.
-            match finish_recorded(&spec, self.set(), false, || Ok(())) {
+            match finish_recorded(spec, self.set(), false, || Ok(())) {
                 Ok(()) => {}
                 Err(Trouble::Set(error)) => return Err(read(error)),
                 Err(Trouble::Other(error)) => return Err(error),
@@ -437,17 +447,17 @@ impl Acquiring {
             let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
             if !complete {
                 // The kernel would take the end of the few who hold the new one for everybody's.
-                prepared.launch.program.floor_signal = 0;
+                launch.program.floor_signal = 0;
             }
-            let launch = Some(&prepared.launch);
-            if let Some(made) = launch_guardian(&spec, self.set(), self.witness.as_ref(), complete, launch)? {
+            let (witness, launch) = (self.witness.as_ref(), Some(&*launch));
+            if let Some(made) = launch_guardian(spec, self.set(), witness, complete, launch, stopper)? {
                 break made;
             }
         };
         if made.witness.is_some() {
             self.witness = made.witness;
         }
-        prepared.await_ready(&spec, self.set(), made.reports)
+        Ok(made.reports)
     }
 
     fn recover(&mut self, hooks: &dyn Hooks) -> acquire::Event {
@@ -466,7 +476,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, false, None)
+                stop_process(&self.spec, pid, start, Asked::Not, None)
             }
             _ => Ok(()),
         };
@@ -940,7 +950,17 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
     match snapshot.record().instance {
         Instance::None => return Ok(()),
         Instance::Process { pid, start } => {
-            stop_process(spec, pid, start, asked, snapshot.guardian_pid()).map_err(Trouble::Other)?
+            let lives =
+                || Process::open_recorded(pid, start).is_ok_and(|found| found.is_some_and(|it| !it.has_ended()));
+            let by_command = spec.has_stop_command() && !asked && lives();
+            let info = by_command.then(|| recorded_info(spec, set, &snapshot.record()));
+            let command = info.and_then(|info| declared::ask_to_stop(spec, &info));
+            let how = match (asked, &command) {
+                (true, _) => Asked::ByCallback,
+                (false, Some(_)) => Asked::ByCommand,
+                (false, None) => Asked::Not,
+            };
+            stop_process(spec, pid, start, how, snapshot.guardian_pid()).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -948,7 +968,15 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
     set.apply(&snapshot.forgetting()).map_err(Trouble::Set)
 }
 
-fn stop_process(spec: &Spec, pid: u32, start: u64, asked: bool, guardian: Option<u32>) -> Result<()> {
+/// What has been done already to make a process end.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Not,
+    ByCallback,
+    ByCommand,
+}
+
+fn stop_process(spec: &Spec, pid: u32, start: u64, asked: Asked, guardian: Option<u32>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
@@ -961,7 +989,11 @@ fn stop_process(spec: &Spec, pid: u32, start: u64, asked: bool, guardian: Option
         sweep();
         return Ok(());
     };
-    match sys::stop(&process, &spec.ladder, asked) {
+    let stopped = match asked {
+        Asked::ByCommand => sys::stop_asked(&process, &spec.ladder),
+        _ => sys::stop(&process, &spec.ladder, matches!(asked, Asked::ByCallback)),
+    };
+    match stopped {
         Ok(true) => {
             sweep();
             Ok(())
@@ -989,7 +1021,11 @@ fn callback_failed(kind: ErrorKind, callback: &str, error: Error) -> Error {
 
 /// Makes a guardian. `Ok(None)`: one that watches needs no new pipe, or is somebody else's.
 fn make_guardian(spec: &Spec, set: Set, witness: Option<&Witness>, complete: bool) -> Result<Option<Witness>> {
-    launch_guardian(spec, set, witness, complete, None).map(|made| made.and_then(|made| made.witness))
+    let recorded = |snapshot: Snapshot| recorded_info(spec, set, &snapshot.record());
+    let info = set.snapshot().ok().filter(|_| spec.has_stop_command()).map(recorded);
+    let stopper = info.and_then(|info| declared::stopper(spec, &info));
+    let made = launch_guardian(spec, set, witness, complete, None, stopper.as_ref())?;
+    Ok(made.and_then(|made| made.witness))
 }
 
 /// Makes a guardian, with a service for it to start. `Ok(None)`: there is one that is somebody else's.
@@ -999,6 +1035,7 @@ fn launch_guardian(
     witness: Option<&Witness>,
     complete: bool,
     launch: Option<&Launch>,
+    stopper: Option<&Stopper>,
 ) -> Result<Option<guardian::Made>> {
     const ATTEMPTS: usize = 3;
     let plan = guardian::Plan::new(set, spec.settings.linger, &spec.ladder, &spec.hints, complete);
@@ -1007,7 +1044,7 @@ fn launch_guardian(
     loop {
         attempts += 1;
         tracing::debug!(service = %spec.name, "makes a guardian");
-        let error = match guardian::make(spec.name.as_str(), &plan, witness, launch) {
+        let error = match guardian::make(spec.name.as_str(), &plan, witness, launch, stopper) {
             Ok(made) => return Ok(Some(made)),
             Err(error) => error,
         };

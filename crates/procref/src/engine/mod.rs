@@ -17,6 +17,7 @@ use crate::name::ServiceName;
 use crate::options::{Settings, StopStep};
 use crate::process::Known;
 use crate::sys::hints::{self, Hints};
+use crate::sys::service::Need;
 use crate::sys::{PerProcess, Process, Set, SetError, Witness, watch};
 use driver::{Acquiring, Progress, Released, Releasing, Trouble};
 use hooks::Hooks;
@@ -50,6 +51,10 @@ impl Spec {
         let folder = settings.folder.clone().unwrap_or_else(hints::default_folder);
         let (ladder, hints) = (settings.ladder.raw(), Hints::new(&folder, &name));
         Ok(Arc::new(Self { name, settings, ladder, hints, declared }))
+    }
+
+    fn has_stop_command(&self) -> bool {
+        self.declared.as_ref().is_some_and(|command| command.stop.is_some())
     }
 }
 
@@ -440,6 +445,17 @@ impl Lease {
 
     pub(crate) fn is_alive(&self) -> bool {
         self.member.is_alive()
+    }
+
+    /// What another process needs in order to hold the service by itself, while this lease lasts.
+    pub(crate) fn for_another(&self) -> Result<Need> {
+        let cannot = |error| {
+            let what = "cannot be handed on: its guardian's pipe cannot be opened";
+            Error::new(ErrorKind::System, what).service(&self.spec.name).source(error)
+        };
+        let none = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let witness = self.member.witness.as_ref().ok_or_else(none).and_then(Witness::for_another).map_err(cannot)?;
+        Ok(Need { set: self.member.set, witness })
     }
 
     /// As far as can be said without asking the service: is it worth asking?

@@ -146,6 +146,8 @@ pub const COUNT_FIRST: [Op; 3] = [Op::zero(CLIENTS), Op::zero(LOCK), Op::add(CLI
 /// Counts a reference if there are others, in a set that is only a counter.
 pub const COUNT_ANOTHER: [Op; 4] =
     [Op::add(CLIENTS, -1), Op::add(CLIENTS, 1), Op::zero(LOCK), Op::add(CLIENTS, 1).undo()];
+/// Takes a reference beside one that somebody holds for us, whatever transition is under way.
+pub const HOLD_TOO: [Op; 3] = [Op::add(CLIENTS, -1), Op::add(CLIENTS, 1), Op::add(CLIENTS, 1).undo()];
 /// Waits for the end of a transition.
 pub const AWAIT_UNLOCKED: [Op; 1] = [Op::zero(LOCK).wait()];
 /// What the short-lived process of the undo probe does before it dies.

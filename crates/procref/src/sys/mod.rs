@@ -14,6 +14,9 @@
 //! | [`Witness`] | a pipe whose holders the kernel counts apart from the set |
 //! | [`watch`] | says when a process has died, without a poll |
 //! | [`hints`] | files that are checked against the set whenever they are read |
+//! | [`service`] | starts a service as the guardian's child, and ends all of its descendants |
+//! | [`probe`] | waits for a service's readiness and its end at the same time |
+//! | [`folder`] | private folders |
 //!
 //! A back end drives its system in that system's own manner. Policy (when to start, recover, stop, linger, give up)
 //! stands above it once, in [`crate::protocol`].

@@ -9,14 +9,15 @@
 
 #![expect(unsafe_code, reason = "descriptors by number, which the guardian was given")]
 
+use super::detach::{self, FIRST_FD};
 use super::hints::{self, Hints};
+use super::pid::ask_pid;
 use super::process::{self, Process};
 use super::raw;
-use super::service::{self, Program, Reports};
+use super::service::{self, Need, Program, Reports};
 use super::set::Set;
 use super::sysv_sem::SetError;
 use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, Witness};
-use super::{detach, pid::ask_pid};
 use crate::options::{MOST_STEPS, StopStep};
 use crate::protocol::guardian::{Action, Event, Guardian};
 use crate::protocol::set::{
@@ -61,6 +62,8 @@ pub(crate) struct Plan {
     sweeps: bool,
     /// How many descriptors it was given beside the first three.
     more_fds: usize,
+    /// Where the command is that asks the service to stop, with the log behind it; 0 if there is none.
+    stop_fd: i32,
     path: [u8; MOST_PATH],
     path_len: usize,
     folder_len: usize,
@@ -79,6 +82,7 @@ impl Plan {
             spawns: false,
             sweeps: false,
             more_fds: 0,
+            stop_fd: 0,
             path: [0; MOST_PATH],
             path_len: 0,
             folder_len: 0,
@@ -113,6 +117,7 @@ impl Plan {
             u64::from(self.spawns),
             u64::from(self.sweeps),
             self.more_fds as u64,
+            self.stop_fd as u64,
             self.path_len as u64,
             self.folder_len as u64,
             self.step_count as u64,
@@ -126,7 +131,7 @@ impl Plan {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (numbers, path) = bytes.split_at_checked((9 + 2 * MOST_STEPS) * 8)?;
+        let (numbers, path) = bytes.split_at_checked((10 + 2 * MOST_STEPS) * 8)?;
         let mut numbers = numbers.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes));
         let mut plan = Self {
             set: numbers.next()? as i32,
@@ -135,6 +140,7 @@ impl Plan {
             spawns: numbers.next()? != 0,
             sweeps: numbers.next()? != 0,
             more_fds: numbers.next()? as usize,
+            stop_fd: numbers.next()? as i32,
             path_len: numbers.next()? as usize,
             folder_len: numbers.next()? as usize,
             step_count: numbers.next()? as usize,
@@ -198,8 +204,9 @@ fn shed(plan: &Plan, title: &CStr) -> ! {
     let fds: Vec<_> = fds.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) }).collect();
     match detach::fork(&lean, title, &fds, run) {
         Ok(()) => raw::exit(0),
-        // A larger one is better than none.
-        Err(_) => run(plan),
+        // A larger one is better than none, where its descriptors are not elsewhere.
+        Err(_) if plan.more_fds == 0 => run(plan),
+        Err(_) => raw::exit(125),
     }
 }
 
@@ -216,6 +223,16 @@ pub(crate) struct Launch {
     pub(crate) log: OwnedFd,
     /// What the guardian holds for as long as it lives.
     pub(crate) keep: Vec<OwnedFd>,
+    /// What the service holds by itself for as long as it lives.
+    pub(crate) needs: Vec<Need>,
+}
+
+/// A command that asks a service to stop.
+#[derive(Debug)]
+pub(crate) struct Stopper {
+    pub(crate) program: Program,
+    /// Where it writes what it says.
+    pub(crate) log: OwnedFd,
 }
 
 /// A guardian that watches.
@@ -228,7 +245,13 @@ pub(crate) struct Made {
 }
 
 /// Makes a guardian and waits until it watches. `witness` is the pipe that this process already holds an end of.
-pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>, launch: Option<&Launch>) -> io::Result<Made> {
+pub(crate) fn make(
+    name: &str,
+    plan: &Plan,
+    witness: Option<&Witness>,
+    launch: Option<&Launch>,
+    stopper: Option<&Stopper>,
+) -> io::Result<Made> {
     let (new, reads) = match witness {
         Some(witness) => (None, witness.reading_end()?),
         None => {
@@ -239,13 +262,22 @@ pub(crate) fn make(name: &str, plan: &Plan, witness: Option<&Witness>, launch: O
     let Some(writes) = witness.or(new.as_ref()) else { return Err(io::ErrorKind::Other.into()) };
     let (status, says) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let title = CString::new(format!("{TITLE}{name}"))?;
-    let program = launch.map(|launch| launch.program.write()).transpose()?;
+    // The program and the log come first, then what is kept, then what the service keeps.
+    let first_need = launch.map_or(0, |launch| FIRST_FD as usize + 3 + 2 + launch.keep.len());
+    let program = launch.map(|launch| launch.program.write(&launch.needs, first_need)).transpose()?;
+    let stop = stopper.map(|stopper| stopper.program.write(&[], 0)).transpose()?;
     let mut fds = vec![reads.as_fd(), writes.as_fd(), says.as_fd()];
     if let (Some(launch), Some(program)) = (launch, &program) {
         fds.extend([program.as_fd(), launch.log.as_fd()]);
         fds.extend(launch.keep.iter().map(AsFd::as_fd));
+        fds.extend(launch.needs.iter().map(|need| need.witness.as_fd()));
     }
-    let plan = Plan { spawns: launch.is_some(), more_fds: fds.len() - 3, ..*plan };
+    let mut stop_fd = 0;
+    if let (Some(stopper), Some(stop)) = (stopper, &stop) {
+        stop_fd = FIRST_FD + fds.len() as i32;
+        fds.extend([stop.as_fd(), stopper.log.as_fd()]);
+    }
+    let plan = Plan { spawns: launch.is_some(), more_fds: fds.len() - 3, stop_fd, ..*plan };
     match WAY_IN.get() {
         Some(way_in) => {
             if let Err(error) = start(way_in, &title, &plan, &fds) {
@@ -413,10 +445,15 @@ impl Performer<'_> {
 
     /// As long as a process cannot be ended, nobody may start another one: so this waits for it.
     fn finish_process(&self, pid: u32, start: u64) {
-        if let Ok(Some(process)) = Process::open_recorded(pid, start)
-            && !process::stop(&process, self.plan.steps(), false).unwrap_or(false)
-        {
-            let _ = process.wait(None);
+        if let Ok(Some(process)) = Process::open_recorded(pid, start) {
+            let asked = self.plan.stop_fd != 0 && !process.has_ended() && service::ask_to_stop(self.plan.stop_fd);
+            let stopped = match asked {
+                true => process::stop_asked(&process, self.plan.steps()),
+                false => process::stop(&process, self.plan.steps(), false),
+            };
+            if !stopped.unwrap_or(false) {
+                let _ = process.wait(None);
+            }
         }
         if self.plan.sweeps {
             service::sweep(pid, start, Some(ask_pid()));

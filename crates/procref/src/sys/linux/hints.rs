@@ -1,7 +1,7 @@
 //! Files in a private folder: what does not fit into a set. They are only hints.
 //!
 //! `NAME@IPC.info` says which instance runs or who starts one, in which set, and has its metadata; `NAME@IPC.failed` has the cause of
-//! the last failed start. Whoever reads one compares it with the set: a file that is missing, cut off, swapped or
+//! the last failed start; `NAME@IPC.run` is the folder of a declared service's run. Whoever reads one compares it with the set: a file that is missing, cut off, swapped or
 //! written by somebody else is as good as none. `IPC` is the number of the IPC namespace, for two of them that share
 //! a file system have two sets.
 
@@ -234,13 +234,16 @@ pub(super) fn remove_raw(path: &[u8], folder: usize) {
     let _ = rustix::fs::rmdir(path);
 }
 
-/// Removes the files whose names begin so. Nothing here allocates.
+/// Removes the files whose names begin so, and the folder of the service's run. Nothing here allocates.
 fn unlink_all(folder: &OwnedFd, stem: &[u8]) {
     let mut buffer = [0_u8; BUFFER];
     for kind in KINDS {
         if let Some(name) = concat(&mut buffer, stem, kind.to_bytes()) {
             let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
         }
+    }
+    if let Some(name) = concat(&mut buffer, stem, b".run") {
+        let _ = super::folder::remove(folder, name);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Linux: System V semaphores with `SEM_UNDO`, pidfds, and a guardian that is started or forked.
 
 mod detach;
+pub(crate) mod folder;
 pub(crate) mod guardian;
 pub(crate) mod hints;
 mod memory;
@@ -16,7 +17,7 @@ pub(crate) mod watch;
 mod witness;
 
 pub(crate) use pid::current_pid;
-pub(crate) use process::{Process, Signal, namespace_fingerprint, stop};
+pub(crate) use process::{Process, Signal, namespace_fingerprint, stop, stop_asked};
 pub(crate) use set::{Set, undo_works};
 pub(crate) use sysv_sem::SetError;
 pub(crate) use witness::Witness;

@@ -130,6 +130,15 @@ pub(crate) fn stop(process: &Process, steps: &[StopStep], asked: bool) -> io::Re
     Ok(process.has_ended())
 }
 
+/// The same for a process that a command has asked to end, in place of the first step's signal.
+pub(crate) fn stop_asked(process: &Process, steps: &[StopStep]) -> io::Result<bool> {
+    match steps {
+        // The last one is force, and always comes.
+        [first, rest @ ..] if !rest.is_empty() => Ok(process.wait(Some(first.grace))? || stop(process, rest, false)?),
+        _ => stop(process, steps, true),
+    }
+}
+
 /// What /proc says of a process, beside what a pidfd says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {

@@ -122,32 +122,43 @@ pub(super) fn read(fd: c_int, buffer: &mut [u8]) -> usize {
 /// Shows each entry of a folder whose name is a number to `visit`, with the folder's own descriptor.
 pub(super) fn each_number(folder: &CStr, mut visit: impl FnMut(u32, c_int)) -> Result<(), Errno> {
     let list = open(folder, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
+    let result = each_entry(list, |name| {
+        let digits = name.to_bytes().iter().take_while(|byte| byte.is_ascii_digit());
+        let number = digits.fold(None, |number: Option<u32>, digit| {
+            Some(number.unwrap_or(0).wrapping_mul(10).wrapping_add(u32::from(digit - b'0')))
+        });
+        if let Some(number) = number {
+            visit(number, list);
+        }
+    });
+    close(list);
+    result
+}
+
+/// Shows each entry's name in an opened folder to `visit`, from the first one on. Nothing allocates.
+pub(super) fn each_entry(folder: c_int, mut visit: impl FnMut(&CStr)) -> Result<(), Errno> {
+    // SAFETY: moves the folder's position.
+    unsafe { syscall(libc::SYS_lseek, [folder as usize, 0, libc::SEEK_SET as usize, 0, 0, 0]) }?;
     let mut buffer = [0_u64; 128];
-    let result = loop {
-        let arguments = [list as usize, buffer.as_mut_ptr().addr(), size_of_val(&buffer), 0, 0, 0];
+    loop {
+        let arguments = [folder as usize, buffer.as_mut_ptr().addr(), size_of_val(&buffer), 0, 0, 0];
         // SAFETY: the kernel writes to the buffer only.
         let filled = match unsafe { syscall(libc::SYS_getdents64, arguments) } {
-            Ok(0) => break Ok(()),
+            Ok(0) => return Ok(()),
             Ok(filled) => filled,
-            Err(errno) => break Err(errno),
+            Err(errno) => return Err(errno),
         };
         // SAFETY: the buffer is at least as long, and has no bytes that are not initialised.
         let mut entries = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
         // struct linux_dirent64: inode and offset, 8 bytes each, length of the entry, 2 bytes, type, 1 byte, name.
         while let Some((head, name)) = entries.split_first_chunk::<19>() {
-            let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
-            let number = digits.fold(None, |number: Option<u32>, digit| {
-                Some(number.unwrap_or(0).wrapping_mul(10).wrapping_add(u32::from(digit - b'0')))
-            });
-            if let Some(number) = number {
-                visit(number, list);
+            if let Ok(name) = CStr::from_bytes_until_nul(name) {
+                visit(name);
             }
             let length = u16::from_ne_bytes([head[16], head[17]]);
             entries = entries.get(usize::from(length).max(1)..).unwrap_or(&[]);
         }
-    };
-    close(list);
-    result
+    }
 }
 
 pub(super) fn prctl(option: c_int, value: usize) {

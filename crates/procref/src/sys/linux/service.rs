@@ -15,6 +15,7 @@ use super::process::{PATH, Process, Stat, proc_path};
 use super::raw::{Errno, SignalSet, close, each_number, exit, open, prctl, read, set_signal_mask, syscall};
 use super::set::Set;
 use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES};
+use crate::protocol::set::HOLD_TOO;
 use rustix::fd::AsFd;
 use rustix::fd::OwnedFd;
 use rustix::fs::MemfdFlags;
@@ -31,8 +32,8 @@ const MARK: &str = "PROCREF_INSTANCE=";
 /// The pid and the start time, in digits.
 const MARK_LEN: usize = MARK.len() + 10 + 1 + 20;
 
-/// What the guardian has, and where.
-pub(super) const PROGRAM_FD: c_int = 6;
+/// What a guardian has that starts a service, and where.
+const PROGRAM_FD: c_int = 6;
 const LOG_FD: c_int = 7;
 /// The guardian's descriptors are below this: those above, and the locks of ports.
 pub(super) const MOST_FDS: c_int = 128;
@@ -52,11 +53,18 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Where the guardian can read it.
-    pub(super) fn write(&self) -> io::Result<OwnedFd> {
+    /// Where the guardian can read it. `needs`: what it needs, and where the descriptors for that begin.
+    pub(super) fn write(&self, needs: &[Need], first_need: usize) -> io::Result<OwnedFd> {
         let mut bytes = Vec::new();
-        let counts = [self.arguments.len() as u64, self.environment.len() as u64 + 1, self.floor_signal as u64];
-        counts.iter().for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
+        let counts = [
+            self.arguments.len() as u64,
+            self.environment.len() as u64 + 1,
+            self.floor_signal as u64,
+            first_need as u64,
+            needs.len() as u64,
+        ];
+        let sets = needs.iter().map(|need| need.set.id() as u64);
+        counts.into_iter().chain(sets).for_each(|number| bytes.extend_from_slice(&number.to_ne_bytes()));
         bytes.extend_from_slice(self.file.to_bytes_with_nul());
         bytes.extend_from_slice(self.directory.to_bytes_with_nul());
         self.arguments.iter().for_each(|argument| bytes.extend_from_slice(argument.to_bytes_with_nul()));
@@ -73,6 +81,13 @@ impl Program {
         file.write_all(&bytes)?;
         Ok(file.into())
     }
+}
+
+/// Another service that a service needs, and holds by itself: a reference in its set, and an end of its pipe.
+#[derive(Debug)]
+pub(crate) struct Need {
+    pub(crate) set: Set,
+    pub(crate) witness: OwnedFd,
 }
 
 /// Bytes, with no NUL among them.
@@ -94,26 +109,29 @@ struct Mapped {
     environment: usize,
     mark: *mut u8,
     floor_signal: c_int,
+    first_need: c_int,
+    needs: usize,
 }
 
+/// The numbers before the sets of what is needed.
+const COUNTS: usize = 5;
+
 impl Mapped {
-    fn new() -> Result<Self, Errno> {
+    fn new(fd: c_int) -> Result<Self, Errno> {
         let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
         // SAFETY: the kernel writes one stat.
-        unsafe { syscall(libc::SYS_fstat, [PROGRAM_FD as usize, stat.as_mut_ptr().addr(), 0, 0, 0, 0]) }?;
+        unsafe { syscall(libc::SYS_fstat, [fd as usize, stat.as_mut_ptr().addr(), 0, 0, 0, 0]) }?;
         // SAFETY: all zeros is a valid stat, and the kernel has filled it.
         let size = unsafe { stat.assume_init() }.st_size as usize;
-        let base = map(size, libc::MAP_PRIVATE, PROGRAM_FD)?;
+        let base = map(size, libc::MAP_PRIVATE, fd)?;
         // SAFETY: just mapped, with that many bytes, for nobody else.
         let bytes = unsafe { std::slice::from_raw_parts(base, size) };
-        let number = |index: usize| -> u64 {
-            let bytes = bytes.get(index * 8..index * 8 + 8).and_then(|bytes| bytes.try_into().ok());
-            bytes.map_or(0, u64::from_ne_bytes)
-        };
+        let number = |index| number(bytes, index);
         let (arguments, variables) = (number(0) as usize, number(1) as usize);
         let pointers_len = (arguments + variables + 2) * size_of::<usize>();
         let pointers = map(pointers_len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?.cast::<*const u8>();
-        let mut strings = Strings { bytes, at: 24 };
+        let needs = number(4) as usize;
+        let mut strings = Strings { bytes, at: (COUNTS + needs) * 8 };
         let (file, directory) = (strings.next(), strings.next());
         let mut mark = std::ptr::null_mut();
         for index in 0..arguments + variables {
@@ -139,8 +157,34 @@ impl Mapped {
             environment,
             mark,
             floor_signal: number(2) as c_int,
+            first_need: number(3) as c_int,
+            needs,
         })
     }
+
+    /// The set of something that is needed.
+    fn need(&self, index: usize) -> Set {
+        // SAFETY: mapped with that many bytes for as long as this exists.
+        let bytes = unsafe { std::slice::from_raw_parts(self.base, self.len) };
+        Set::from_id(number(bytes, COUNTS + index) as i32)
+    }
+
+    /// The descriptors for what is needed.
+    const fn need_fds(&self) -> std::ops::Range<c_int> {
+        self.first_need..self.first_need + self.needs as c_int
+    }
+
+    fn unmap(&self) {
+        for (base, len) in [(self.base.addr(), self.len), (self.pointers.addr(), self.pointers_len)] {
+            // SAFETY: mapped by `new`, and whoever calls this uses it no more.
+            let _ = unsafe { syscall(libc::SYS_munmap, [base, len, 0, 0, 0, 0]) };
+        }
+    }
+}
+
+fn number(bytes: &[u8], index: usize) -> u64 {
+    let bytes = bytes.get(index * 8..index * 8 + 8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_ne_bytes)
 }
 
 struct Strings<'a> {
@@ -166,7 +210,7 @@ fn map(len: usize, flags: c_int, fd: c_int) -> Result<*mut u8, Errno> {
 fn spawn(set: Set) -> Result<(), Errno> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     reap_children()?;
-    let program = Mapped::new()?;
+    let program = Mapped::new(PROGRAM_FD)?;
     let mut ends: [c_int; 2] = [0; 2];
     // SAFETY: the kernel writes two numbers.
     unsafe { syscall(libc::SYS_pipe2, [ends.as_mut_ptr().addr(), libc::O_CLOEXEC as usize, 0, 0, 0, 0]) }?;
@@ -189,12 +233,11 @@ fn spawn(set: Set) -> Result<(), Errno> {
     // Until the exec, which closes the other end, or a failure.
     let read = read_whole(reads, &mut error);
     close(reads);
-    for (base, len) in [(program.base.addr(), program.len), (program.pointers.addr(), program.pointers_len)] {
-        // SAFETY: mapped above, and nobody uses it any more.
-        let _ = unsafe { syscall(libc::SYS_munmap, [base, len, 0, 0, 0, 0]) };
-    }
+    program.unmap();
     close(PROGRAM_FD);
     close(LOG_FD);
+    // A guardian that had them would hold what its service needs.
+    program.need_fds().for_each(close);
     if read == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok(()) }
 }
 
@@ -238,13 +281,28 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
     if program.floor_signal != 0 {
         lay_floor(program.floor_signal, pid)?;
     }
+    // The process that asked for this service holds them still. From here on this one does, over the exec, until it ends.
+    for index in 0..program.needs {
+        if program.need(index).apply(&HOLD_TOO).is_err() {
+            return Err(Errno(libc::ENOLCK));
+        }
+    }
     prctl(libc::PR_SET_PDEATHSIG, 0);
+    let floor = if program.floor_signal == 0 { -1 } else { FLOOR_FD };
+    enter(program, LOG_FD, |fd| fd == floor || program.need_fds().contains(&fd))
+}
+
+/// Becomes the program, with its output in the log and no descriptor beside those that it `inherits`.
+fn enter(program: &Mapped, log: c_int, inherits: impl Fn(c_int) -> bool) -> Result<Never, Errno> {
+    let call = |number, arguments: [usize; 6]| {
+        // SAFETY: every call below is made with what its manual page asks for.
+        unsafe { syscall(number, arguments) }
+    };
     for output in [1, 2] {
-        call(libc::SYS_dup3, [LOG_FD as usize, output, 0, 0, 0, 0])?;
+        call(libc::SYS_dup3, [log as usize, output, 0, 0, 0, 0])?;
     }
     // The pipe by which a failure is told closes itself, too. The guardian has no descriptor beyond these.
-    let first = if program.floor_signal == 0 { FLOOR_FD } else { FLOOR_FD + 1 };
-    for fd in first..MOST_FDS {
+    for fd in (FLOOR_FD..MOST_FDS).filter(|fd| !inherits(*fd)) {
         let _ = call(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize, 0, 0, 0]);
     }
     call(libc::SYS_chdir, [program.directory.addr(), 0, 0, 0, 0, 0])?;
@@ -253,6 +311,33 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
     let environment = unsafe { program.pointers.add(program.environment) };
     call(libc::SYS_execve, [program.file.addr(), program.pointers.addr(), environment.addr(), 0, 0, 0])?;
     exit(127)
+}
+
+/// Asks the service to stop by a command, which runs as a child of the guardian. `false`: it cannot be run.
+///
+/// It dies with the guardian. If it is still there when the service has gone, it is swept up with the descendants.
+pub(super) fn ask_to_stop(fd: c_int) -> bool {
+    let Ok(program) = Mapped::new(fd) else { return false };
+    // One that did not start the service has no children so far.
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    let _ = reap_children();
+    let guardian = super::pid::ask_pid();
+    // SAFETY: as for the service.
+    let pid = unsafe { syscall(libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0, 0, 0]) };
+    if pid == Ok(0) {
+        prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize);
+        // SAFETY: takes no argument.
+        let parent = unsafe { syscall(libc::SYS_getppid, [0; 6]) };
+        // SAFETY: takes no argument.
+        let _ = unsafe { syscall(libc::SYS_setsid, [0; 6]) };
+        super::detach::reset_signals(&[]);
+        if parent == Ok(guardian as usize) {
+            let _ = enter(&program, fd + 1, |_| false);
+        }
+        exit(127);
+    }
+    program.unmap();
+    pid.is_ok()
 }
 
 /// The kernel shall send this signal to the service's process group when nobody holds a writing end any more.
@@ -395,19 +480,21 @@ impl Reports {
         }
     }
 
-    /// How the service ended, if the guardian lives to tell.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        /// The guardian reaps at once.
-        const REAPING: u64 = 5000;
-        match self.next(Some(REAPING)) {
-            Ok(Some((ENDED, status))) => Some(ExitStatus::from_raw(status)),
-            _ => None,
+    /// How the service ended; `None` if the guardian does not live to tell.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`: it has not ended within that many milliseconds.
+    pub(crate) fn ended(&mut self, milliseconds: u64) -> io::Result<Option<ExitStatus>> {
+        match self.next(Some(milliseconds))? {
+            Some((ENDED, status)) => Ok(Some(ExitStatus::from_raw(status))),
+            _ => Ok(None),
         }
     }
 
     fn next(&mut self, milliseconds: Option<u64>) -> io::Result<Option<(u8, c_int)>> {
         if !super::process::readable(self.0.as_fd(), milliseconds)? {
-            return Ok(None);
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let mut bytes = [0_u8; 5];
         match self.0.read_exact(&mut bytes) {

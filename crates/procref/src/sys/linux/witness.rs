@@ -42,6 +42,12 @@ impl Witness {
         Ok(Self { writes })
     }
 
+    /// A writing end with an open file of its own, for another process to keep.
+    pub(crate) fn for_another(&self) -> io::Result<OwnedFd> {
+        let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
+        Ok(rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
     /// Another writing end.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { writes: self.writes.try_clone()? })
