@@ -67,6 +67,9 @@ fn guarded(part: &Participant) {
     until("a guardian watches", || part.service.status().ok()?.guardian);
 }
 
+/// When no thread is there any more but this one and the one that watches for guardians' deaths.
 fn descriptors() -> usize {
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    until("the threads are done", || (threads() <= 2).then_some(()));
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

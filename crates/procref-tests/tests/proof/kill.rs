@@ -13,7 +13,7 @@ fn kill(role: &Role) {
     for case in chosen(stops, SHARE) {
         let mut at = String::new();
         let outcome = one(role, case, &mut at);
-        report.note(&format!("stop {case} of {stops}, {at}"), outcome);
+        report.note(&format!("case {case} of {stops}: {at}"), outcome);
     }
     report.end();
 }

@@ -27,7 +27,7 @@ fn meet(role: &Role, fate: Fate) {
     for case in chosen(stops, SHARE) {
         let mut at = String::new();
         let outcome = one(role, case, fate, &mut at);
-        report.note(&format!("stop {case} of {stops}, {at}"), outcome);
+        report.note(&format!("case {case} of {stops}: {at}"), outcome);
     }
     report.end();
 }
