@@ -6,6 +6,7 @@ use procref::blocking::ServiceHandle;
 use procref_tests::actor::until;
 use procref_tests::part::{Part, Participant};
 use procref_tests::trace::mark;
+use std::path::PathBuf;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -67,9 +68,15 @@ fn guarded(part: &Participant) {
     until("a guardian watches", || part.service.status().ok()?.guardian);
 }
 
-/// When no thread is there any more but this one and the one that watches for guardians' deaths.
+/// When no thread of procref's is there any more but the one that watches for guardians' deaths.
 fn descriptors() -> usize {
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    until("the threads are done", || (threads() <= 2).then_some(()));
+    until("the threads are done", || {
+        let mut threads = std::fs::read_dir("/proc/self/task").ok()?;
+        let works = |path: PathBuf| {
+            std::fs::read_to_string(path.join("comm"))
+                .is_ok_and(|name| name.starts_with("procref") && name != "procref-watch\n")
+        };
+        (!threads.any(|thread| thread.is_ok_and(|thread| works(thread.path())))).then_some(())
+    });
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

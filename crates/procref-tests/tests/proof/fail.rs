@@ -15,7 +15,9 @@ fn errnos(stop: &Stop) -> &'static [i32] {
     match stop.name().as_str() {
         "semget" => &[EACCES, EINVAL, ENOMEM, ENOSPC],
         "semop" | "semtimedop" => {
-            let refusable = stop.operations().is_ok_and(|list| list.iter().any(|(_, change, _)| *change <= 0));
+            // Where an operation does not wait for what it asks.
+            let refusable = |(_, change, flags): &(u16, i16, i16)| *change <= 0 && i32::from(*flags) & IPC_NOWAIT != 0;
+            let refusable = stop.operations().is_ok_and(|list| list.iter().any(refusable));
             let all = &[EAGAIN, E2BIG, EACCES, EFBIG, EINTR, ENOMEM, ERANGE];
             if refusable { all } else { all.split_at(1).1 }
         }
@@ -62,6 +64,12 @@ fn errnos(stop: &Stop) -> &'static [i32] {
 fn is_about_process(stop: &Stop) -> bool {
     let path = stop.args[usize::from(stop.name() == "openat")];
     stop.read_text(path).is_ok_and(|path| path.starts_with("/proc/"))
+}
+
+/// Whether the call does what it does, and fails all the same: what it says of itself is closed, and a child that somebody else
+/// has waited for has ended.
+fn is_made(name: &str) -> bool {
+    ["close", "wait4", "waitid"].contains(&name)
 }
 
 /// Everything that can fail, in the order of the calls.
@@ -123,7 +131,7 @@ fn one(role: &Role, recorded: &Recorded, case: usize) -> Outcome {
         if returning == Some(stop.thread) {
             returning = None;
             // An orphan would be traced for ever.
-            return if met == "close" { Then::Answer(-i64::from(*errno)) } else { Then::LetGo };
+            return if is_made(&met) { Then::Answer(-i64::from(*errno)) } else { Then::LetGo };
         }
         let counts = stop.side == Side::Entry && !errnos(stop).is_empty();
         let now = counts && calls == *call;
@@ -133,8 +141,7 @@ fn one(role: &Role, recorded: &Recorded, case: usize) -> Outcome {
             return Then::Go;
         }
         (met, returning) = (stop.name(), Some(stop.thread));
-        // Whatever it says, the kernel has closed it.
-        if met == "close" {
+        if is_made(&met) {
             return Then::Go;
         }
         Then::Answer(-i64::from(*errno))
@@ -167,9 +174,10 @@ fn said_well(output: &str, name: &str, errno: i32) -> Outcome {
     let words = words.split(" (").next().unwrap_or_default();
     let named = first.contains(&format!("os error {errno})")) || first.to_lowercase().contains(words);
     // More than the kernel counts; and POSIX has but one word for a thread that cannot be made.
+    let changed = errno == libc::EAGAIN && first.contains("changed by something else");
     let counted = errno == libc::ERANGE && first.contains("as far as the kernel counts");
     let threads = ["clone3", "mmap"].contains(&name) && first.contains("os error 11)");
-    if !(named || counted || threads) {
+    if !(named || changed || counted || threads) {
         return broken(Promise::CauseNamed, format!("it says {first:?}"));
     }
     match errors.next() {

@@ -114,6 +114,11 @@ impl Acquiring {
                 (A::Abandon, _) => self.abandon(),
             };
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
+            // Arrays that ask for nothing but that the lock be free, and for that they wait.
+            if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock) = (event, self.action) {
+                let error = Error::set(&self.spec.name, "begin or end a transition", SetError::Refused);
+                self.error.get_or_insert(error);
+            }
             self.action = self.machine.next(event);
         }
     }
@@ -855,7 +860,7 @@ impl Releasing {
     fn mark_down(&mut self) -> release::Event {
         let snapshot = match self.set.snapshot() {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.event(Err(error)),
+            Err(error) => return self.in_transition(Err(error)),
         };
         let record = snapshot.record();
         if record.instance == Instance::None {
@@ -865,7 +870,19 @@ impl Releasing {
         match self.set.apply(&MARK_DOWN) {
             // A recovery has failed, so it was down already.
             Ok(()) | Err(SetError::Refused) => release::Event::Done,
-            error => self.event(error),
+            error => self.in_transition(error),
+        }
+    }
+
+    /// The same with the lock, which must not stay with a process that lives on.
+    fn in_transition(&mut self, result: Result<(), SetError>) -> release::Event {
+        match result {
+            Ok(()) => release::Event::Done,
+            Err(SetError::Gone) => release::Event::Gone,
+            Err(error) => {
+                self.error.get_or_insert_with(|| Error::set(&self.spec.name, "stop it", error));
+                release::Event::Failed
+            }
         }
     }
 
@@ -889,7 +906,7 @@ impl Releasing {
         let result = finish_recorded(&self.spec, self.set, asked, || Ok(()));
         match result {
             Ok(()) => release::Event::Done,
-            Err(Trouble::Set(error)) => self.event(Err(error)),
+            Err(Trouble::Set(error)) => self.in_transition(Err(error)),
             Err(Trouble::Other(error)) => {
                 self.error.get_or_insert(error.service(&self.spec.name));
                 release::Event::Failed
@@ -905,11 +922,21 @@ impl Releasing {
                     *member.watched() = Watched::No;
                 }
                 self.spec.hints.remove();
-                self.event(self.set.remove())
+                let removed = self.set.remove();
+                self.removed(removed)
             }
             Ok(_) => self.event(self.set.apply(&UNLOCK)),
-            Err(error) => self.event(Err(error)),
+            Err(error) => self.removed(Err(error)),
         }
+    }
+
+    /// A set that cannot be removed is left to whoever comes next.
+    fn removed(&mut self, result: Result<(), SetError>) -> release::Event {
+        let event = self.in_transition(result);
+        if event == release::Event::Failed {
+            let _ = self.set.apply(&UNLOCK);
+        }
+        event
     }
 }
 

@@ -242,7 +242,7 @@ enum Verdict {
 /// Whether the kernel takes back what a process did with undo when it dies. Some sandboxes accept the flag and ignore
 /// it; a count kept there would only ever grow.
 pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
-    let raise = |set: &Set| match set.sems.apply(&RAISE_PROBE, None) {
+    let raise = |set: &Set| match set.apply(&RAISE_PROBE) {
         Ok(()) => 0,
         Err(SetError::Os(errno)) => errno.0,
         Err(SetError::Gone) => libc::EIDRM,
