@@ -466,7 +466,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, false, None)
+                stop_process(&self.spec, pid, start, false, record.declared.then_some(None))
             }
             _ => Ok(()),
         };
@@ -519,6 +519,7 @@ impl Acquiring {
             port: info.port(),
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
+            declared: self.spec.declared.is_some(),
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {
@@ -937,10 +938,12 @@ fn known(record: &Record) -> Option<Known> {
 /// Makes sure that the recorded instance has gone, and forgets it. `asked`: it has just been asked to. `stop_other` stops what is not a process.
 fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce() -> Result<()>) -> Result<(), Trouble> {
     let snapshot = set.snapshot().map_err(Trouble::Set)?;
-    match snapshot.record().instance {
+    let record = snapshot.record();
+    match record.instance {
         Instance::None => return Ok(()),
         Instance::Process { pid, start } => {
-            stop_process(spec, pid, start, asked, snapshot.guardian_pid()).map_err(Trouble::Other)?
+            let sweeps = record.declared.then(|| snapshot.guardian_pid());
+            stop_process(spec, pid, start, asked, sweeps).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -948,12 +951,13 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
     set.apply(&snapshot.forgetting()).map_err(Trouble::Set)
 }
 
-fn stop_process(spec: &Spec, pid: u32, start: u64, asked: bool, guardian: Option<u32>) -> Result<()> {
+/// `sweeps`: none of its descendants may stay, among them the children of this guardian.
+fn stop_process(spec: &Spec, pid: u32, start: u64, asked: bool, sweeps: Option<Option<u32>>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
     let sweep = || {
-        if spec.declared.is_some() {
+        if let Some(guardian) = sweeps {
             sys::service::sweep(pid, start, guardian);
         }
     };

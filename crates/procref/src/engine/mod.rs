@@ -476,6 +476,26 @@ impl Lease {
         Ok(Begun::Waits(pending))
     }
 
+    /// Gives the handle up without giving its share of the reference back: the process keeps that until it ends, whatever
+    /// program it becomes.
+    pub(crate) fn keep(self) -> Result<()> {
+        if self.pid != crate::sys::current_pid() {
+            let what = "a forked child's copy of a handle has no reference that could be kept";
+            return Err(Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name));
+        }
+        let kept = self.member.witness.as_ref().map_or(Ok(()), Witness::keep_on_exec);
+        if let Err(error) = kept {
+            let what = "cannot keep the second witness's pipe open for another program";
+            let error = Error::new(ErrorKind::System, what).service(&self.spec.name).source(error);
+            let_go(self);
+            return Err(error);
+        }
+        // It stays counted among the handles, and what it holds stays open: until this program has ended, its guardian is
+        // watched, and the service's number is known.
+        mem::forget(self);
+        Ok(())
+    }
+
     /// Begins to release: does what does not block, and has a thread do the rest.
     pub(crate) fn release(mut self, hooks: Arc<dyn Hooks>) -> BegunRelease {
         self.begin_release(hooks)

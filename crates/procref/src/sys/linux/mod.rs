@@ -16,7 +16,7 @@ pub(crate) mod watch;
 mod witness;
 
 pub(crate) use pid::current_pid;
-pub(crate) use process::{Process, Signal, namespace_fingerprint, stop};
+pub(crate) use process::{Process, Signal, namespace_fingerprint, start_time, stop, time_until};
 pub(crate) use set::{Set, undo_works};
 pub(crate) use sysv_sem::SetError;
 pub(crate) use witness::Witness;

@@ -17,6 +17,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::io;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use rustix::process::Signal;
 
@@ -128,6 +130,21 @@ pub(crate) fn stop(process: &Process, steps: &[StopStep], asked: bool) -> io::Re
         }
     }
     Ok(process.has_ended())
+}
+
+/// When a process started that started so many clock ticks after boot. Always the same answer in one program: by the
+/// clock as it was when that was first asked.
+pub(crate) fn start_time(ticks: u64) -> SystemTime {
+    /// USER_HZ of every architecture that this runs on.
+    const TICK: u64 = 1_000_000_000 / 100;
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| raw::clock(libc::CLOCK_REALTIME).saturating_sub(raw::clock(libc::CLOCK_BOOTTIME)));
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(boot.saturating_add(ticks.saturating_mul(TICK)))
+}
+
+/// What is left of the time until `milliseconds` of the monotonic clock.
+pub(crate) fn time_until(milliseconds: u64) -> Duration {
+    Duration::from_nanos(milliseconds.saturating_mul(1_000_000).saturating_sub(raw::monotonic()))
 }
 
 /// What /proc says of a process, beside what a pidfd says.

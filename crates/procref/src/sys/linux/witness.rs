@@ -16,7 +16,7 @@ pub(super) const GUARDIAN_READS: i32 = 3;
 /// Where the guardian has a writing end.
 pub(super) const GUARDIAN_WRITES: i32 = 4;
 
-/// A writing end. Closed on exec: a child of ours is no client.
+/// A writing end. Closed on exec, for a child of ours is no client, unless it was kept.
 #[derive(Debug)]
 pub(crate) struct Witness {
     writes: OwnedFd,
@@ -45,6 +45,11 @@ impl Witness {
     /// Another writing end.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { writes: self.writes.try_clone()? })
+    }
+
+    /// From here on another program that this process becomes has the end as well.
+    pub(crate) fn keep_on_exec(&self) -> io::Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.writes, rustix::io::FdFlags::empty())?)
     }
 
     /// The reading end of this pipe.
