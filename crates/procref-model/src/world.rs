@@ -925,6 +925,7 @@ impl World {
                 apply(world, &SOMEBODY_CAME, next);
             }
             (A::ShutAsHeir, _) => apply(world, &HEIR_SHUT, next),
+            (A::Shut(door), _) => apply(world, door.array(), next),
             (A::Resign, _) => apply(world, &RESIGN, next),
             (A::ReplaceGuardian, 0) => match world.apply(place, set, &LOCK_UNGUARDED) {
                 None => done(world, E::Gone, next),

@@ -14,13 +14,15 @@
 //! # }
 //! ```
 
-use crate::engine::{Spec, status};
+use crate::engine::status::{Status, status};
+use crate::engine::{Spec, observe};
 use crate::error::Result;
 use crate::name::ServiceName;
 use crate::options::{Settings, StopLadder};
 use crate::sys::Set;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// All services of this user in this IPC namespace, sorted by name: from the kernel's list of semaphore sets. One that
 /// begins in this very instant has no name yet, and is left out.
@@ -114,8 +116,89 @@ impl Observed {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput): the [folder](Self::runtime_dir) is not an absolute path. What lies under
     /// the name is not ours to look at; or the count was removed while the service was in use
     /// ([`SetRemoved`](crate::ErrorKind::SetRemoved)).
-    pub fn status(&self) -> Result<status::Status> {
-        status::status(&*self.spec(&StopLadder::default())?)
+    pub fn status(&self) -> Result<Status> {
+        status(&*self.look()?)
+    }
+
+    /// Who holds or awaits the service.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// The count is the kernel's, which does not tell who they are. On Linux they are found by the pipe to the guardian that
+    /// each holds an end of. The list may be shorter than the count: who still waits for the first start, processes of other
+    /// users or of sandboxes that may not be looked into, those who became another program without
+    /// [keeping](crate::blocking::ServiceHandle::keep) their end, and everybody while no guardian is there. Where a client has
+    /// let go, a child of it that was forked before may be named in its place.
+    ///
+    /// # Errors
+    ///
+    /// As [`status`](Self::status).
+    pub fn clients(&self) -> Result<Clients> {
+        let (count, holders) = observe::clients(&*self.look()?)?;
+        let known = holders.into_iter().map(|holder| Client { pid: holder.pid, name: holder.name }).collect();
+        Ok(Clients { count, known })
+    }
+
+    /// Waits until the service is up, at the most for `limit`; without one, for as long as it takes. `Ok(false)`: the time was
+    /// up. One whose process has ended is not up. It sleeps in the kernel until something happens.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// Where there is no such service yet, the hint is waited for that whoever starts it writes into the
+    /// [folder](Self::runtime_dir): this has to be the same one, and one that can be written into.
+    ///
+    /// # Errors
+    ///
+    /// As [`status`](Self::status); or the folder cannot be watched.
+    pub fn wait_until_up(&self, limit: Option<Duration>) -> Result<bool> {
+        observe::wait_until_up(&*self.look()?, limit)
+    }
+
+    /// Waits until nothing of the service is there: nothing runs, and nothing is being started, recovered or stopped.
+    /// `Ok(false)`: the time was up. One whose process has ended while processes hold it is there until it has been recovered
+    /// and stopped, or they are gone. It sleeps in the kernel until something happens.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_until_up`](Self::wait_until_up). That the count was removed is none: then the service's process is waited for.
+    pub fn wait_until_gone(&self, limit: Option<Duration>) -> Result<bool> {
+        observe::wait_until_gone(&*self.look()?, limit)
+    }
+
+    /// Stops the service, as far as nobody holds it: one that lingers, or that was orphaned. Returns when it has ended. While
+    /// another process starts, recovers or stops it, this waits for that.
+    ///
+    /// With `force` it is stopped whoever holds it. The processes that do stay counted, and find it dead: the next `acquire` of
+    /// any starts it anew.
+    ///
+    /// `how` takes the place of the ladder of those who share the service. Their `on_last_release` is not called.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](crate::ErrorKind::InUse): processes hold or await it, which the text names as far as they are
+    /// [known](Self::clients). [`StopFailed`](crate::ErrorKind::StopFailed): it does not end, or it is not a process, so that only
+    /// a callback could stop it. [`SetRemoved`](crate::ErrorKind::SetRemoved): it runs, but who holds it is not counted any more;
+    /// it is not stopped, not even by force. And as [`status`](Self::status).
+    pub fn stop(&self, how: &StopLadder, force: bool) -> Result<Stopped> {
+        let stopped = observe::stop(&self.spec(how)?, force)?;
+        Ok(if stopped { Stopped::Stopped } else { Stopped::NotRunning })
+    }
+
+    /// Finishes what killed processes have left: an instance that nobody holds and no guardian watches, which is stopped by the
+    /// ladder, an empty semaphore set, files that no set vouches for. What somebody holds, awaits or watches is not touched; nor
+    /// is a process that was counted in a set that somebody has removed, for its clients may live.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop), but for `InUse` and `SetRemoved`; or stale files cannot be removed.
+    pub fn finish_leftovers(&self, how: &StopLadder) -> Result<Leftovers> {
+        let finished = observe::finish_leftovers(&self.spec(how)?)?;
+        Ok(if finished { Leftovers::Finished } else { Leftovers::Nothing })
+    }
+
+    /// As somebody who only looks has it.
+    fn look(&self) -> Result<Arc<Spec>> {
+        self.spec(&StopLadder::default())
     }
 
     fn spec(&self, ladder: &StopLadder) -> Result<Arc<Spec>> {

@@ -1,14 +1,14 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
 use super::declared::Prepared;
-use super::hooks::Hooks;
+use super::hooks::{Hooks, NoHooks};
 use super::{Member, Spec, Watched};
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::process::Known;
 use crate::protocol::acquire::{self, Acquire, Ways};
-use crate::protocol::release::{self, Release};
+use crate::protocol::release::{self, Door, Release};
 use crate::protocol::set::{
     ANNOUNCE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN,
     LOCK_UNGUARDED, MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
@@ -656,6 +656,8 @@ pub(super) struct Releasing {
     asked: bool,
     /// The reference, where it is not one that was never complete.
     member: Option<Arc<Member>>,
+    /// Nothing is given back: it is stopped by somebody who holds nothing.
+    from_outside: bool,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -664,7 +666,7 @@ pub(super) struct Releasing {
 #[derive(Debug)]
 pub(super) enum Released {
     /// It is over.
-    Over(Result<()>),
+    Over(Result<release::Outcome>),
     /// The reference has been given back. When the service has lingered, `on_last_release` is to be called by this
     /// process, if it still lives.
     AsHeir(Releasing),
@@ -689,7 +691,8 @@ impl Releasing {
         (machine, action): (Release, release::Action),
     ) -> Self {
         let spec = Arc::clone(spec);
-        Self { machine, action, spec, set, info: None, asked: false, member: None, witness, error: None }
+        let (info, asked, member, from_outside, error) = (None, false, None, false, None);
+        Self { machine, action, spec, set, info, asked, member, from_outside, witness, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -727,6 +730,7 @@ impl Releasing {
                 (A::ShutAsHeir, _) => self.event(self.set.apply_while_wanted(&HEIR_SHUT, || false).map(|_| ())),
                 (A::Resign, _) => self.event(self.set.apply(&RESIGN)),
                 (A::LeaveLast, _) => self.event(self.set.apply_while_wanted(&LEAVE_LAST, || false).map(|_| ())),
+                (A::Shut(door), _) => self.event(self.set.apply_while_wanted(door.array(), || false).map(|_| ())),
                 (A::MarkDown, _) => self.mark_down(),
                 (A::Stop, Some(hooks)) => self.stop(hooks),
                 (A::Finish, _) => self.finish_instance(),
@@ -794,13 +798,14 @@ impl Releasing {
         }
     }
 
-    fn outcome(&mut self, outcome: release::Outcome) -> Result<()> {
+    fn outcome(&mut self, outcome: release::Outcome) -> Result<release::Outcome> {
         use release::Outcome as O;
         match outcome {
+            O::SetRemoved if self.from_outside && self.error.is_none() => Ok(outcome),
             O::SetRemoved => Err(self.error.take().unwrap_or_else(|| Error::set_removed(&self.spec.name, "release"))),
             outcome => {
                 tracing::debug!(service = %self.spec.name, ?outcome, "released");
-                self.error.take().map_or(Ok(()), Err)
+                self.error.take().map_or(Ok(outcome), Err)
             }
         }
     }
@@ -812,7 +817,8 @@ impl Releasing {
             Err(SetError::Gone) => release::Event::Gone,
             Err(error) => {
                 // The kernel refuses to take the reference back: the process's end will.
-                self.error = Some(Error::set(&self.spec.name, "leave", error));
+                let operation = if self.from_outside { "stop it" } else { "leave" };
+                self.error = Some(Error::set(&self.spec.name, operation, error));
                 release::Event::Gone
             }
         }
@@ -826,6 +832,11 @@ impl Releasing {
         let record = snapshot.record();
         if record.instance == Instance::None {
             return release::Event::Refused;
+        }
+        if self.from_outside && record.instance == Instance::Other {
+            let what = "it is not one process, so only the on_last_release of a program that describes it can stop it";
+            self.error = Some(Error::new(ErrorKind::StopFailed, what).service(&self.spec.name));
+            return release::Event::Failed;
         }
         self.info = Some((recorded_info(&self.spec, self.set, &record), known(&record)));
         match self.set.apply(&MARK_DOWN) {
@@ -885,6 +896,16 @@ impl Drop for Releasing {
         if self.machine.is_heir() {
             let _ = self.set.apply(&RESIGN);
         }
+    }
+}
+
+/// Stops what runs, on behalf of somebody who holds nothing, and says how that went.
+pub(super) fn stop_from_outside(spec: &Arc<Spec>, set: Set, door: Door) -> Result<release::Outcome> {
+    let mut releasing = Releasing::of_set(spec, set, None, Release::from_outside(door));
+    releasing.from_outside = true;
+    match releasing.finish(&NoHooks) {
+        Released::Over(result) => result,
+        Released::AsHeir(_) | Released::WouldBlock(_) => Ok(release::Outcome::Left),
     }
 }
 

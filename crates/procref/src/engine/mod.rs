@@ -7,6 +7,7 @@
 mod declared;
 mod driver;
 pub(crate) mod hooks;
+pub(crate) mod observe;
 pub(crate) mod status;
 mod ticket;
 
@@ -348,13 +349,18 @@ impl Job {
 /// What came of a release that went to its end. An heir goes on on a thread that nobody waits for.
 fn left(released: Released, spec: &Arc<Spec>, later: &Arc<dyn Hooks>) -> Result<()> {
     let releasing = match released {
-        Released::Over(result) => return result,
+        Released::Over(result) => return result.map(drop),
         Released::AsHeir(releasing) | Released::WouldBlock(releasing) => releasing,
     };
-    let (name, hooks) = (spec.name.clone(), Arc::clone(later));
+    let (name, hints, hooks) = (spec.name.clone(), spec.hints.clone(), Arc::clone(later));
     let spawned = spawn(spec, move || {
-        if let Released::Over(Err(error)) = releasing.finish(&*hooks) {
-            tracing::error!(service = %name, %error, "cannot stop the service that has lingered");
+        match releasing.finish(&*hooks) {
+            // Somebody else has stopped it.
+            Released::Over(Err(error)) if error.kind() == ErrorKind::SetRemoved && hints.live().is_none() => {}
+            Released::Over(Err(error)) => {
+                tracing::error!(service = %name, %error, "cannot stop the service that has lingered");
+            }
+            _ => {}
         }
     });
     if let Err(error) = spawned {

@@ -3,7 +3,7 @@
 use super::{Phase, Spec, entry};
 use crate::error::{Error, Result};
 use crate::info::ServiceInfo;
-use crate::protocol::set::{Instance, Snapshot};
+use crate::protocol::set::{Instance, Record, Snapshot};
 use crate::sys::{self, Process, Set, SetError};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -77,7 +77,7 @@ impl Status {
 }
 
 /// The set that counts this process, or the one under the name.
-pub(super) fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
+pub(super) fn look(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
     let entry = entry(&spec.name);
     let phase = entry.lock();
     let held = match &*phase {
@@ -95,7 +95,12 @@ pub(super) fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
         }
     }
     drop(phase);
-    if let Some(found) = Set::open(&spec.name)? {
+    Set::open(&spec.name)
+}
+
+/// The same, and an error where there is none though the service lives.
+pub(super) fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
+    if let Some(found) = look(spec)? {
         return Ok(Some(found));
     }
     // No set, but a live service: "counted no longer" is not "count is 0".
@@ -109,6 +114,17 @@ pub(super) fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
     match spec.hints.live() {
         Some(live) => Err(super::driver::set_removed_under(spec, &live)),
         None => Ok(None),
+    }
+}
+
+/// Whether what is recorded runs. What is not a process is believed to.
+pub(super) fn is_alive(record: &Record) -> bool {
+    match record.instance {
+        Instance::None => false,
+        Instance::Other => true,
+        Instance::Process { pid, start } => {
+            Process::open_recorded(pid, start).ok().flatten().is_some_and(|process| !process.has_ended())
+        }
     }
 }
 
@@ -126,13 +142,7 @@ pub(crate) fn status(spec: &Spec) -> Result<Status> {
         Err(error) => return Err(Error::set(&spec.name, "look at the semaphore set", error)),
     };
     let record = snapshot.record();
-    let alive = match record.instance {
-        Instance::None => false,
-        Instance::Other => true,
-        Instance::Process { pid, start } => {
-            Process::open_recorded(pid, start).ok().flatten().is_some_and(|process| !process.has_ended())
-        }
-    };
+    let alive = is_alive(&record);
     let guardian = snapshot.guardian_pid();
     let state = match (view.locked, view.up, view.instance) {
         (true, ..) => ServiceState::Changing,

@@ -462,12 +462,12 @@ impl Snapshot {
         ops
     }
 
-    /// Waits until a transition begins; refused at once, or as soon as that is so, where something else is recorded than
-    /// what this view has.
+    /// Waits until a transition begins; refused, at once or as soon as that is so, where who is there or what is recorded is
+    /// not what this view has. The kernel looks at a sleeper's whole array whenever the set changes.
     #[must_use]
-    pub fn next_transition(&self) -> Ops {
+    pub fn next_change(&self) -> Ops {
         let mut ops = Ops::new();
-        for sem in [UP, INSTANCE, GENERATION, GENERATION + 1, PID, PID + 1] {
+        for sem in [CLIENTS, GUARDIAN, HEIRS, UP, INSTANCE, GENERATION, GENERATION + 1, PID, PID + 1] {
             ops.change(sem, self.value(sem), 0);
             ops.push(Op::zero(sem));
             ops.change(sem, 0, self.value(sem));

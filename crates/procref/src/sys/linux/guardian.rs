@@ -37,7 +37,7 @@ pub(super) const STATUS: i32 = 5;
 const PLAN: i32 = 6;
 
 /// How the title of a guardian begins, as `ps` shows it; the service's name follows.
-const TITLE: &str = "procref-guardian: ";
+pub(super) const TITLE: &str = "procref-guardian: ";
 
 /// The longest folder and file name that a plan can hold, in bytes.
 pub(crate) const MOST_PATH: usize = 1024;

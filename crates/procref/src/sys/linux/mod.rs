@@ -19,4 +19,4 @@ pub(crate) use pid::current_pid;
 pub(crate) use process::{Process, Signal, namespace_fingerprint, start_time, stop, time_until};
 pub(crate) use set::{Set, undo_works};
 pub(crate) use sysv_sem::SetError;
-pub(crate) use witness::Witness;
+pub(crate) use witness::{Holder, Witness, holders};

@@ -90,12 +90,16 @@ impl AsFd for Process {
 
 /// Waits until a descriptor is readable or hung up. A signal does not shorten or lengthen the wait.
 pub(super) fn readable(fd: BorrowedFd<'_>, milliseconds: Option<u64>) -> io::Result<bool> {
+    any_readable(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], milliseconds)
+}
+
+/// The same for several.
+pub(super) fn any_readable(fds: &mut [PollFd<'_>], milliseconds: Option<u64>) -> io::Result<bool> {
     // The common question "now?" needs no clock.
     let deadline = milliseconds.map(|time| match time {
         0 => 0,
         time => raw::monotonic().saturating_add(time.saturating_mul(1_000_000)),
     });
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     loop {
         let left = deadline.map(|deadline| match deadline {
             0 => 0,
@@ -103,7 +107,7 @@ pub(super) fn readable(fd: BorrowedFd<'_>, milliseconds: Option<u64>) -> io::Res
         });
         let time =
             left.map(|left| Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as _ });
-        match poll(&mut fds, time.as_ref()) {
+        match poll(fds, time.as_ref()) {
             Ok(0) => return Ok(false),
             Ok(_) => return Ok(true),
             Err(Errno::INTR) => {}

@@ -155,6 +155,14 @@ pub(super) fn each_number(folder: &CStr, mut visit: impl FnMut(u32, c_int)) -> R
     result
 }
 
+/// Whether two descriptors of two processes are one open file (kcmp(2)). `None`: the kernel does not tell.
+pub(super) fn same_open_file((pid, fd): (u32, u32), (other, other_fd): (u32, u32)) -> Option<bool> {
+    const KCMP_FILE: usize = 0;
+    let arguments = [pid as usize, other as usize, KCMP_FILE, fd as usize, other_fd as usize, 0];
+    // SAFETY: kcmp takes five numbers here.
+    unsafe { syscall(libc::SYS_kcmp, arguments) }.ok().map(|order| order == 0)
+}
+
 pub(super) fn prctl(option: c_int, value: usize) {
     // SAFETY: used for options that read a string or take a number. Neither is worth failing for.
     let _ = unsafe { syscall(libc::SYS_prctl, [option as usize, value, 0, 0, 0, 0]) };
