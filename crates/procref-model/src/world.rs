@@ -767,7 +767,7 @@ impl World {
                 let publishing = world.snapshot(set).map(|snapshot| {
                     let instance = Instance::Process { pid: u32::from(started.unwrap_or(0)) + 1, start: 1 };
                     let generation = snapshot.next_generation();
-                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0 })
+                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0, declared: false })
                 });
                 let applied = publishing.and_then(|publishing| world.apply(place, set, &publishing));
                 if let Some(event) = event(applied) {
@@ -925,6 +925,7 @@ impl World {
                 apply(world, &SOMEBODY_CAME, next);
             }
             (A::ShutAsHeir, _) => apply(world, &HEIR_SHUT, next),
+            (A::Shut(door), _) => apply(world, door.array(), next),
             (A::Resign, _) => apply(world, &RESIGN, next),
             (A::ReplaceGuardian, 0) => match world.apply(place, set, &LOCK_UNGUARDED) {
                 None => done(world, E::Gone, next),

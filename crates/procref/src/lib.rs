@@ -68,6 +68,7 @@ mod error;
 pub mod guardian;
 mod info;
 mod name;
+pub mod observe;
 mod options;
 pub mod process;
 #[doc(hidden)]

@@ -320,6 +320,25 @@ impl ServiceHandle {
         self.lease().generation()
     }
 
+    /// Keeps the reference for as long as this process lives, also when it becomes another program by `execve(2)`. Nothing
+    /// is released any more, neither by this handle nor by others of the process: the last one does not count.
+    ///
+    /// The process is then a client like any other: when it ends, however it ends, and was the last one, the guardian stops
+    /// the service by the [stop ladder](crate::StopLadder).
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// The pipe by which clients are counted when the semaphore set is removed stays open across `execve`, and so the
+    /// process's children inherit it: whoever of them outlives it delays what is done in that case, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput): this is a forked child's copy, which has no reference. The
+    /// [system](crate::ErrorKind::System) refuses: then the reference is released.
+    pub fn keep(mut self) -> Result<()> {
+        self.lease.take().map_or(Ok(()), Lease::keep)
+    }
+
     /// Releases the reference, as dropping the handle does, without blocking the task; and says what went wrong.
     ///
     /// # Errors

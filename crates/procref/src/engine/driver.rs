@@ -1,14 +1,14 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
 use super::declared::{self, Prepared};
-use super::hooks::Hooks;
+use super::hooks::{Hooks, NoHooks};
 use super::{Member, Spec, Watched};
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::process::Known;
 use crate::protocol::acquire::{self, Acquire, Ways};
-use crate::protocol::release::{self, Release};
+use crate::protocol::release::{self, Door, Release};
 use crate::protocol::set::{
     ANNOUNCE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN,
     LOCK_UNGUARDED, MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
@@ -476,7 +476,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, Asked::Not, None)
+                stop_process(&self.spec, pid, start, Asked::Not, record.declared.then_some(None))
             }
             _ => Ok(()),
         };
@@ -529,6 +529,7 @@ impl Acquiring {
             port: info.port(),
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
+            declared: self.spec.declared.is_some(),
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {
@@ -665,6 +666,8 @@ pub(super) struct Releasing {
     asked: bool,
     /// The reference, where it is not one that was never complete.
     member: Option<Arc<Member>>,
+    /// Nothing is given back: it is stopped by somebody who holds nothing.
+    from_outside: bool,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -673,7 +676,7 @@ pub(super) struct Releasing {
 #[derive(Debug)]
 pub(super) enum Released {
     /// It is over.
-    Over(Result<()>),
+    Over(Result<release::Outcome>),
     /// The reference has been given back. When the service has lingered, `on_last_release` is to be called by this
     /// process, if it still lives.
     AsHeir(Releasing),
@@ -698,7 +701,8 @@ impl Releasing {
         (machine, action): (Release, release::Action),
     ) -> Self {
         let spec = Arc::clone(spec);
-        Self { machine, action, spec, set, info: None, asked: false, member: None, witness, error: None }
+        let (info, asked, member, from_outside, error) = (None, false, None, false, None);
+        Self { machine, action, spec, set, info, asked, member, from_outside, witness, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -736,6 +740,7 @@ impl Releasing {
                 (A::ShutAsHeir, _) => self.event(self.set.apply_while_wanted(&HEIR_SHUT, || false).map(|_| ())),
                 (A::Resign, _) => self.event(self.set.apply(&RESIGN)),
                 (A::LeaveLast, _) => self.event(self.set.apply_while_wanted(&LEAVE_LAST, || false).map(|_| ())),
+                (A::Shut(door), _) => self.event(self.set.apply_while_wanted(door.array(), || false).map(|_| ())),
                 (A::MarkDown, _) => self.mark_down(),
                 (A::Stop, Some(hooks)) => self.stop(hooks),
                 (A::Finish, _) => self.finish_instance(),
@@ -803,13 +808,14 @@ impl Releasing {
         }
     }
 
-    fn outcome(&mut self, outcome: release::Outcome) -> Result<()> {
+    fn outcome(&mut self, outcome: release::Outcome) -> Result<release::Outcome> {
         use release::Outcome as O;
         match outcome {
+            O::SetRemoved if self.from_outside && self.error.is_none() => Ok(outcome),
             O::SetRemoved => Err(self.error.take().unwrap_or_else(|| Error::set_removed(&self.spec.name, "release"))),
             outcome => {
                 tracing::debug!(service = %self.spec.name, ?outcome, "released");
-                self.error.take().map_or(Ok(()), Err)
+                self.error.take().map_or(Ok(outcome), Err)
             }
         }
     }
@@ -821,7 +827,8 @@ impl Releasing {
             Err(SetError::Gone) => release::Event::Gone,
             Err(error) => {
                 // The kernel refuses to take the reference back: the process's end will.
-                self.error = Some(Error::set(&self.spec.name, "leave", error));
+                let operation = if self.from_outside { "stop it" } else { "leave" };
+                self.error = Some(Error::set(&self.spec.name, operation, error));
                 release::Event::Gone
             }
         }
@@ -835,6 +842,11 @@ impl Releasing {
         let record = snapshot.record();
         if record.instance == Instance::None {
             return release::Event::Refused;
+        }
+        if self.from_outside && record.instance == Instance::Other {
+            let what = "it is not one process, so only the on_last_release of a program that describes it can stop it";
+            self.error = Some(Error::new(ErrorKind::StopFailed, what).service(&self.spec.name));
+            return release::Event::Failed;
         }
         self.info = Some((recorded_info(&self.spec, self.set, &record), known(&record)));
         match self.set.apply(&MARK_DOWN) {
@@ -897,6 +909,16 @@ impl Drop for Releasing {
     }
 }
 
+/// Stops what runs, on behalf of somebody who holds nothing, and says how that went.
+pub(super) fn stop_from_outside(spec: &Arc<Spec>, set: Set, door: Door) -> Result<release::Outcome> {
+    let mut releasing = Releasing::of_set(spec, set, None, Release::from_outside(door));
+    releasing.from_outside = true;
+    match releasing.finish(&NoHooks) {
+        Released::Over(result) => result,
+        Released::AsHeir(_) | Released::WouldBlock(_) => Ok(release::Outcome::Left),
+    }
+}
+
 /// What stands in the way.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -947,20 +969,22 @@ fn known(record: &Record) -> Option<Known> {
 /// Makes sure that the recorded instance has gone, and forgets it. `asked`: it has just been asked to. `stop_other` stops what is not a process.
 fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce() -> Result<()>) -> Result<(), Trouble> {
     let snapshot = set.snapshot().map_err(Trouble::Set)?;
-    match snapshot.record().instance {
+    let record = snapshot.record();
+    match record.instance {
         Instance::None => return Ok(()),
         Instance::Process { pid, start } => {
             let lives =
                 || Process::open_recorded(pid, start).is_ok_and(|found| found.is_some_and(|it| !it.has_ended()));
             let by_command = spec.has_stop_command() && !asked && lives();
-            let info = by_command.then(|| recorded_info(spec, set, &snapshot.record()));
+            let info = by_command.then(|| recorded_info(spec, set, &record));
             let command = info.and_then(|info| declared::ask_to_stop(spec, &info));
             let how = match (asked, &command) {
                 (true, _) => Asked::ByCallback,
                 (false, Some(_)) => Asked::ByCommand,
                 (false, None) => Asked::Not,
             };
-            stop_process(spec, pid, start, how, snapshot.guardian_pid()).map_err(Trouble::Other)?
+            let sweeps = record.declared.then(|| snapshot.guardian_pid());
+            stop_process(spec, pid, start, how, sweeps).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -976,12 +1000,13 @@ enum Asked {
     ByCommand,
 }
 
-fn stop_process(spec: &Spec, pid: u32, start: u64, asked: Asked, guardian: Option<u32>) -> Result<()> {
+/// `sweeps`: none of its descendants may stay, among them the children of this guardian.
+fn stop_process(spec: &Spec, pid: u32, start: u64, asked: Asked, sweeps: Option<Option<u32>>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
     let sweep = || {
-        if spec.declared.is_some() {
+        if let Some(guardian) = sweeps {
             sys::service::sweep(pid, start, guardian);
         }
     };

@@ -9,7 +9,7 @@
 //! a semaphore with undo is only ever given back by the process that took it.
 
 /// The value of [`LAYOUT`] in a set that has been named: `R` and the version of this layout.
-pub const LAYOUT_VERSION: u16 = 0x5201;
+pub const LAYOUT_VERSION: u16 = 0x5202;
 
 /// Which layout the set has; 0 in a fresh set.
 pub const LAYOUT: u16 = 0;
@@ -43,8 +43,11 @@ pub const DETAILS: u16 = 18;
 pub const GUARDIAN_PID: u16 = 20;
 /// Fingerprint of the namespaces in which pids and start times mean what they say. Two pieces.
 pub const NAMESPACE: u16 = 22;
+/// When the linger ends, in milliseconds of the monotonic clock; 0 while nothing lingers. Written by the guardian alone.
+/// Three pieces.
+pub const LINGER_UNTIL: u16 = 24;
 /// The service's name, two bytes in each.
-pub const NAME: u16 = 24;
+pub const NAME: u16 = 27;
 /// How many semaphores the set has.
 pub const SEMAPHORES: usize = NAME as usize + MAX_NAME / 2;
 
@@ -57,6 +60,8 @@ pub const INSTANCE_NONE: u16 = 0;
 pub const INSTANCE_PROCESS: u16 = 1;
 /// A service that is not one process is recorded: a container, a socket path.
 pub const INSTANCE_OTHER: u16 = 2;
+/// A process is recorded as for [`INSTANCE_PROCESS`], and a guardian started it: no descendant of it may stay.
+pub const INSTANCE_DECLARED: u16 = 3;
 
 /// The largest value of a semaphore (SEMVMX).
 const COUNTER_WRAP: u16 = 32_767;
@@ -148,6 +153,13 @@ pub const COUNT_ANOTHER: [Op; 4] =
     [Op::add(CLIENTS, -1), Op::add(CLIENTS, 1), Op::zero(LOCK), Op::add(CLIENTS, 1).undo()];
 /// Takes a reference beside one that somebody holds for us, whatever transition is under way.
 pub const HOLD_TOO: [Op; 3] = [Op::add(CLIENTS, -1), Op::add(CLIENTS, 1), Op::add(CLIENTS, 1).undo()];
+/// Somebody who holds nothing shuts the door, unless somebody holds or awaits the service.
+pub const SHUT_UNHELD: [Op; 3] = [Op::zero(CLIENTS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// The same, unless somebody is there who sees to the service's end: a guardian, or an heir.
+pub const SHUT_LEFT: [Op; 5] =
+    [Op::zero(CLIENTS), Op::zero(GUARDIAN), Op::zero(HEIRS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// Waits until the service is up and no transition is under way, and changes nothing.
+pub const AWAIT_UP: [Op; 3] = [Op::add(UP, -1).wait(), Op::add(UP, 1), Op::zero(LOCK).wait()];
 /// Waits for the end of a transition.
 pub const AWAIT_UNLOCKED: [Op; 1] = [Op::zero(LOCK).wait()];
 /// What the short-lived process of the undo probe does before it dies.
@@ -227,6 +239,8 @@ pub struct Record {
     pub generation: u32,
     /// Checksum of the details file; 0 for no details.
     pub details: u32,
+    /// A guardian started the process: no descendant of it may stay.
+    pub declared: bool,
 }
 
 /// A consistent view of a set.
@@ -287,13 +301,22 @@ impl Snapshot {
         Record {
             instance: match self.value(INSTANCE) {
                 INSTANCE_NONE => Instance::None,
-                INSTANCE_PROCESS => Instance::Process { pid: self.pieces(PID, 2) as u32, start: self.pieces(START, 3) },
+                INSTANCE_PROCESS | INSTANCE_DECLARED => {
+                    Instance::Process { pid: self.pieces(PID, 2) as u32, start: self.pieces(START, 3) }
+                }
                 _ => Instance::Other,
             },
             port: self.pieces(PORT, 2) as u16,
             generation: self.pieces(GENERATION, 2) as u32,
             details: self.pieces(DETAILS, 2) as u32,
+            declared: self.value(INSTANCE) == INSTANCE_DECLARED,
         }
+    }
+
+    /// When the linger ends, in milliseconds of the monotonic clock, while the guardian waits for that.
+    #[must_use]
+    pub fn linger_until(&self) -> Option<u64> {
+        Some(self.pieces(LINGER_UNTIL, 3)).filter(|&until| until != 0)
     }
 
     /// What the state machines decide by.
@@ -328,6 +351,7 @@ impl Snapshot {
         let mut ops = Ops::new();
         let (kind, pid, start) = match record.instance {
             Instance::None => (INSTANCE_NONE, 0, 0),
+            Instance::Process { pid, start } if record.declared => (INSTANCE_DECLARED, pid, start),
             Instance::Process { pid, start } => (INSTANCE_PROCESS, pid, start),
             Instance::Other => (INSTANCE_OTHER, 0, 0),
         };
@@ -340,12 +364,13 @@ impl Snapshot {
         ops
     }
 
-    /// Records a process that is being started: what it is, not that it is up. The transition goes on, and whoever it
+    /// Records a process that a guardian starts: what it is, not that it is up. The transition goes on, and whoever it
     /// is left to by a crash finds a predecessor to be finished.
     #[must_use]
     pub fn announcing(&self, pid: u32, start: u64) -> Ops {
         let generation = self.record().generation;
-        self.recording(&Record { instance: Instance::Process { pid, start }, port: 0, generation, details: 0 })
+        let instance = Instance::Process { pid, start };
+        self.recording(&Record { instance, port: 0, generation, details: 0, declared: true })
     }
 
     /// Publishes a started instance and ends the transition; refused where no guardian watches.
@@ -362,9 +387,9 @@ impl Snapshot {
     /// Forgets an instance that has gone. The transition goes on.
     #[must_use]
     pub fn forgetting(&self) -> Ops {
-        let record = self.record();
-        let mut ops =
-            self.recording(&Record { instance: Instance::None, port: 0, details: 0, generation: record.generation });
+        let generation = self.record().generation;
+        let nothing = Record { instance: Instance::None, port: 0, details: 0, generation, declared: false };
+        let mut ops = self.recording(&nothing);
         ops.change(UP, self.value(UP), 0);
         ops
     }
@@ -399,7 +424,7 @@ impl Snapshot {
     /// Makes `pid` the guardian, if there is none and the set is as this view has it.
     ///
     /// A guardian does not hold the lock, so each piece of its pid is compared as it is changed: taken down by what
-    /// it was, asked to be zero, and raised to what it shall be.
+    /// it was, asked to be zero, and raised to what it shall be. So is what one that was killed has left of a linger.
     #[must_use]
     pub fn guarding(&self, pid: u32) -> Ops {
         let mut ops = Ops::new();
@@ -412,9 +437,51 @@ impl Snapshot {
             ops.push(Op::zero(sem));
             ops.change(sem, 0, to);
         }
+        for sem in LINGER_UNTIL..LINGER_UNTIL + 3 {
+            ops.change(sem, self.value(sem), 0);
+            ops.push(Op::zero(sem));
+        }
+        ops
+    }
+
+    /// The guardian says how long it lingers. Empty if the set says so already.
+    #[must_use]
+    pub fn lingering(&self, until: u64) -> Ops {
+        let mut ops = Ops::new();
+        ops.change_pieces(&self.values, LINGER_UNTIL, 3, until);
+        ops
+    }
+
+    /// Completes as [`SOMEBODY_CAME`] does, and in the same instant nothing lingers any more: for the guardian, while the
+    /// set says that it lingers so long.
+    #[must_use]
+    pub fn somebody_came(&self) -> Ops {
+        let mut ops = Ops::new();
+        for op in SOMEBODY_CAME {
+            ops.push(op);
+        }
+        ops.change_pieces(&self.values, LINGER_UNTIL, 3, 0);
+        ops
+    }
+
+    /// Waits until a transition begins; refused, at once or as soon as that is so, where who is there or what is recorded is
+    /// not what this view has. The kernel looks at a sleeper's whole array whenever the set changes.
+    #[must_use]
+    pub fn next_change(&self) -> Ops {
+        let mut ops = Ops::new();
+        for sem in [CLIENTS, GUARDIAN, HEIRS, UP, INSTANCE, GENERATION, GENERATION + 1, PID, PID + 1] {
+            ops.change(sem, self.value(sem), 0);
+            ops.push(Op::zero(sem));
+            ops.change(sem, 0, self.value(sem));
+        }
+        ops.push(Op::add(LOCK, -1).wait());
+        ops.push(Op::add(LOCK, 1));
         ops
     }
 }
+
+/// The latest end of a linger that a set can tell.
+pub const LAST_LINGER: u64 = (1 << (3 * PIECE_BITS)) - 1;
 
 /// What the state machines decide by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -472,9 +539,16 @@ mod tests {
                 port: u16::MAX,
                 generation: (1 << 30) - 1,
                 details: (1 << 30) - 1,
+                declared: true,
             },
-            Record { instance: Instance::Other, port: 0, generation: 1, details: 0 },
-            Record { instance: Instance::Process { pid: 1, start: 1 }, port: 1, generation: 2, details: 3 },
+            Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false },
+            Record {
+                instance: Instance::Process { pid: 1, start: 1 },
+                port: 1,
+                generation: 2,
+                details: 3,
+                declared: false,
+            },
         ];
         for record in records {
             let ops = Snapshot::new(values).publishing(&record);
@@ -495,7 +569,7 @@ mod tests {
     fn publishing_needs_a_guardian() {
         let mut values = fresh();
         values[usize::from(LOCK)] = 1;
-        let record = Record { instance: Instance::Other, port: 0, generation: 1, details: 0 };
+        let record = Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false };
         assert_eq!(apply(&values, &Snapshot::new(values).publishing(&record)), None);
     }
 

@@ -5,18 +5,21 @@
 //! client opens the guardian's own descriptor through /proc. The count it makes is not the count, for it has no door:
 //! it is asked only when the set has gone.
 
-use super::process::Process;
+use super::guardian::TITLE;
+use super::process::{Process, Stat};
+use super::raw::same_open_file;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
-use std::io;
+use std::path::Path;
+use std::{fs, io};
 
 /// Where the guardian has the reading end.
 pub(super) const GUARDIAN_READS: i32 = 3;
 /// Where the guardian has a writing end.
 pub(super) const GUARDIAN_WRITES: i32 = 4;
 
-/// A writing end. Closed on exec: a child of ours is no client.
+/// A writing end. Closed on exec, for a child of ours is no client, unless it was kept.
 #[derive(Debug)]
 pub(crate) struct Witness {
     writes: OwnedFd,
@@ -53,6 +56,11 @@ impl Witness {
         Ok(Self { writes: self.writes.try_clone()? })
     }
 
+    /// From here on another program that this process becomes has the end as well.
+    pub(crate) fn keep_on_exec(&self) -> io::Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.writes, rustix::io::FdFlags::empty())?)
+    }
+
     /// The reading end of this pipe.
     pub(super) fn reading_end(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
@@ -64,4 +72,103 @@ impl AsFd for Witness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.writes.as_fd()
     }
+}
+
+/// A process that holds a writing end.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    /// Its name, as the kernel has it.
+    pub(crate) name: String,
+}
+
+/// One writing end.
+#[derive(Debug)]
+struct End {
+    /// When its process started: whoever inherited it from another one started later.
+    start: u64,
+    pid: u32,
+    fd: u32,
+}
+
+/// Who holds a writing end of this guardian's pipe, as far as this process may look.
+///
+/// Each client opens its own end, while a child inherits its parent's: of those who share one open file the first to start
+/// is the client, and the others are none. Where the kernel does not tell who shares one, those are left out who have an
+/// ancestor among the holders.
+pub(crate) fn holders(guardian: u32, held: &Process) -> io::Result<Vec<Holder>> {
+    let pipe = fs::read_link(format!("/proc/{guardian}/fd/{GUARDIAN_WRITES}"))?;
+    // While the guardian lives, the pid in the path is its own.
+    if held.has_ended() {
+        return Err(io::Error::other("the guardian has gone"));
+    }
+    let mut ends = Vec::new();
+    for pid in numbers(Path::new("/proc"))?.filter(|&pid| pid != guardian) {
+        ends_of(pid, &pipe, &mut ends);
+    }
+    ends.sort_by_key(|end| (end.start, end.pid, end.fd));
+    let mut own: Vec<&End> = Vec::new();
+    for end in &ends {
+        let shares = |other: &&End| {
+            let same = same_open_file((other.pid, other.fd), (end.pid, end.fd));
+            same.unwrap_or_else(|| other.pid != end.pid && is_ancestor(other.pid, end.pid))
+        };
+        if !own.iter().any(shares) {
+            own.push(end);
+        }
+    }
+    own.sort_by_key(|end| end.pid);
+    own.dedup_by_key(|end| end.pid);
+    let named = own.into_iter().filter_map(|end| {
+        let name = fs::read(format!("/proc/{}/comm", end.pid)).ok()?;
+        let name = String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned();
+        // Its number is still its own.
+        (Stat::of(end.pid).ok()?.start == end.start).then_some(Holder { pid: end.pid, name })
+    });
+    Ok(named.collect())
+}
+
+/// The entries of a folder whose names are numbers.
+fn numbers(folder: &Path) -> io::Result<impl Iterator<Item = u32>> {
+    Ok(fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// A process's writing ends of this pipe. None where this process may not look, and none of a guardian's.
+fn ends_of(pid: u32, pipe: &Path, ends: &mut Vec<End>) {
+    let folder = format!("/proc/{pid}/fd");
+    let Ok(fds) = numbers(Path::new(&folder)) else { return };
+    let writes = |fd: &u32| {
+        fs::read_link(format!("{folder}/{fd}")).is_ok_and(|target| target == pipe)
+            && fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).is_ok_and(|info| is_for_writing(&info))
+    };
+    let mut fds = fds.filter(writes).peekable();
+    if fds.peek().is_none() {
+        return;
+    }
+    let Ok(Stat { start, .. }) = Stat::of(pid) else { return };
+    // One that is being made is not recorded yet.
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if !title.starts_with(TITLE.as_bytes()) {
+        ends.extend(fds.map(|fd| End { start, pid, fd }));
+    }
+}
+
+/// What fdinfo says of how a file was opened: `flags:`, in octal (proc_pid_fdinfo(5)).
+fn is_for_writing(info: &str) -> bool {
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| OFlags::from_bits_retain(flags) & OFlags::ACCMODE == OFlags::WRONLY)
+}
+
+fn is_ancestor(ancestor: u32, pid: u32) -> bool {
+    let mut pid = pid;
+    while let Ok(Stat { parent, .. }) = Stat::of(pid)
+        && parent != 0
+    {
+        if parent == ancestor {
+            return true;
+        }
+        pid = parent;
+    }
+    false
 }
