@@ -767,7 +767,7 @@ impl World {
                 let publishing = world.snapshot(set).map(|snapshot| {
                     let instance = Instance::Process { pid: u32::from(started.unwrap_or(0)) + 1, start: 1 };
                     let generation = snapshot.next_generation();
-                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0, declared: false })
+                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0, declared: false, pipe: 0 })
                 });
                 let applied = publishing.and_then(|publishing| world.apply(place, set, &publishing));
                 if let Some(event) = event(applied) {

@@ -3,7 +3,7 @@
 //! Tests run side by side, as any user, so nothing here looks at what other tests do: every service that a test names,
 //! every process that it starts and every file that procref writes for it carries the sandbox's own mark.
 
-use procref::protocol::set::{Instance, Op, SEMAPHORES, Snapshot};
+use procref::protocol::set::{Instance, Op, Record, SEMAPHORES, Snapshot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -286,8 +286,9 @@ pub fn started(pid: u32) -> u64 {
 pub fn reuse_number(id: i32, pid: u32) {
     let snapshot = snapshot(id).expect("the set is there");
     let Instance::Process { start, .. } = snapshot.record().instance else { panic!("no process is recorded") };
+    let record = Record { instance: Instance::Process { pid, start }, ..snapshot.record() };
     let operation = |op: &Op| libc::sembuf { sem_num: op.sem, sem_op: op.delta, sem_flg: libc::IPC_NOWAIT as i16 };
-    let mut operations: Vec<_> = snapshot.announcing(pid, start).iter().map(operation).collect();
+    let mut operations: Vec<_> = snapshot.recording(&record).iter().map(operation).collect();
     // SAFETY: the kernel reads that many operations.
     let result = unsafe { libc::semop(id, operations.as_mut_ptr(), operations.len()) };
     assert_eq!(result, 0, "the set can be changed");

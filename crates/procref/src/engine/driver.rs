@@ -10,14 +10,14 @@ use crate::process::Known;
 use crate::protocol::acquire::{self, Acquire, Ways};
 use crate::protocol::release::{self, Door, Release};
 use crate::protocol::set::{
-    ANNOUNCE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN,
-    LOCK_UNGUARDED, MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
+    ANNOUNCE, ASK, ASK_NO_MORE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST,
+    LEAVE_TO_GUARDIAN, LOCK_UNGUARDED, MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
     WITHDRAW_AND_UNLOCK,
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
 use crate::sys::service::Reports;
-use crate::sys::{self, Process, Set, SetError, Witness, guardian};
+use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -266,6 +266,18 @@ impl Acquiring {
         if !snapshot.view().up {
             return self.unhealthy("it is being finished");
         }
+        if record.pipe != 0
+            && let (Instance::Process { pid, .. }, Some(process)) = (record.instance, &process)
+        {
+            match self.hold_pipe(pid, process, record.pipe, snapshot) {
+                Ok(true) => {}
+                Ok(false) => return self.unhealthy("all who held it were killed, and the kernel has told it to stop"),
+                Err(error) => {
+                    let what = "cannot open the pipe by which the kernel knows that somebody holds it";
+                    return self.failed(Error::new(ErrorKind::System, what).source(error));
+                }
+            }
+        }
         let info = self.recorded_info(&record);
         if let Some(hooks) = hooks
             && hooks.checks_health()
@@ -275,6 +287,29 @@ impl Acquiring {
         }
         self.found = Some(Found { info, process });
         acquire::Event::Healthy
+    }
+
+    /// Who is counted has to be among those who hold the service's pipe before it may rely on the service: the kernel stops
+    /// that when nobody holds the pipe, whatever the count says. `Ok(false)`: it has done so.
+    fn hold_pipe(&mut self, pid: u32, service: &Process, pipe: u32, seen: Snapshot) -> io::Result<bool> {
+        let holds = |witness: &Option<Witness>| witness.as_ref().is_some_and(|witness| witness.is_of(pipe));
+        if holds(&self.witness) {
+            return Ok(true);
+        }
+        if let Some((pid, guardian)) = hold_guardian(self.set(), Some(seen)) {
+            // As long as the guardian lives, somebody has held it.
+            let opened = Witness::of_guardian(pid, &guardian).ok();
+            if holds(&opened) {
+                self.witness = opened;
+                return Ok(true);
+            }
+        }
+        match Witness::of_service(pid, service, pipe)? {
+            Floor::Held(witness) => self.witness = Some(witness),
+            Floor::None => {}
+            Floor::Abandoned => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn unhealthy(&self, why: &str) -> acquire::Event {
@@ -424,9 +459,15 @@ impl Acquiring {
 
     /// Has a new guardian start something as its child. The one before, which holds no state, makes way for it, and what it
     /// had started is finished.
-    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<Reports> {
+    ///
+    /// What comes back tells whether it was started, and is recorded.
+    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Reports>> {
+        /// A guardian of somebody who was killed may come in between, and record what it starts before it is found.
+        const ATTEMPTS: usize = 5;
         let read = |error| Error::set(&spec.name, "read the semaphore set", error);
-        let made = loop {
+        let _asked = Asked::new(self.set()).map_err(|error| Error::set(&spec.name, "ask for a start", error))?;
+        let mut attempts = 0;
+        loop {
             let snapshot = self.read().map_err(read)?;
             if let Some((pid, process)) = hold_guardian(self.set(), Some(snapshot)) {
                 if self.witness.is_none() {
@@ -450,14 +491,17 @@ impl Acquiring {
                 launch.program.floor_signal = 0;
             }
             let (witness, launch) = (self.witness.as_ref(), Some(&*launch));
-            if let Some(made) = launch_guardian(spec, self.set(), witness, complete, launch, stopper)? {
-                break made;
+            let Some(made) = launch_guardian(spec, self.set(), witness, complete, launch, stopper)? else { continue };
+            if made.witness.is_some() {
+                self.witness = made.witness;
             }
-        };
-        if made.witness.is_some() {
-            self.witness = made.witness;
+            let mut reports = made.reports;
+            attempts += 1;
+            match reports.started() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
+                result => return Ok(result.map(|()| reports)),
+            }
         }
-        Ok(made.reports)
     }
 
     fn recover(&mut self, hooks: &dyn Hooks) -> acquire::Event {
@@ -476,7 +520,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, Asked::Not, record.declared.then_some(None))
+                stop_process(&self.spec, pid, start, Told::Nothing, record.declared.then_some(None))
             }
             _ => Ok(()),
         };
@@ -530,6 +574,7 @@ impl Acquiring {
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
             declared: self.spec.declared.is_some(),
+            pipe: snapshot.record().pipe,
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {
@@ -979,9 +1024,9 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
             let info = by_command.then(|| recorded_info(spec, set, &record));
             let command = info.and_then(|info| declared::ask_to_stop(spec, &info));
             let how = match (asked, &command) {
-                (true, _) => Asked::ByCallback,
-                (false, Some(_)) => Asked::ByCommand,
-                (false, None) => Asked::Not,
+                (true, _) => Told::ByCallback,
+                (false, Some(_)) => Told::ByCommand,
+                (false, None) => Told::Nothing,
             };
             let sweeps = record.declared.then(|| snapshot.guardian_pid());
             stop_process(spec, pid, start, how, sweeps).map_err(Trouble::Other)?
@@ -992,16 +1037,32 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
     set.apply(&snapshot.forgetting()).map_err(Trouble::Set)
 }
 
+/// As long as this exists, a guardian may start the service for this process, which holds the lock.
+#[derive(Debug)]
+struct Asked(Set);
+
+impl Asked {
+    fn new(set: Set) -> Result<Self, SetError> {
+        set.apply(&ASK).map(|()| Self(set))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let _ = self.0.apply(&ASK_NO_MORE);
+    }
+}
+
 /// What has been done already to make a process end.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
-    Not,
+enum Told {
+    Nothing,
     ByCallback,
     ByCommand,
 }
 
 /// `sweeps`: none of its descendants may stay, among them the children of this guardian.
-fn stop_process(spec: &Spec, pid: u32, start: u64, asked: Asked, sweeps: Option<Option<u32>>) -> Result<()> {
+fn stop_process(spec: &Spec, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
@@ -1014,9 +1075,9 @@ fn stop_process(spec: &Spec, pid: u32, start: u64, asked: Asked, sweeps: Option<
         sweep();
         return Ok(());
     };
-    let stopped = match asked {
-        Asked::ByCommand => sys::stop_asked(&process, &spec.ladder),
-        _ => sys::stop(&process, &spec.ladder, matches!(asked, Asked::ByCallback)),
+    let stopped = match told {
+        Told::ByCommand => sys::stop_asked(&process, &spec.ladder),
+        _ => sys::stop(&process, &spec.ladder, matches!(told, Told::ByCallback)),
     };
     match stopped {
         Ok(true) => {

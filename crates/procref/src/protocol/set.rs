@@ -46,8 +46,12 @@ pub const NAMESPACE: u16 = 22;
 /// When the linger ends, in milliseconds of the monotonic clock; 0 while nothing lingers. Written by the guardian alone.
 /// Three pieces.
 pub const LINGER_UNTIL: u16 = 24;
+/// Fingerprint of the pipe whose end the service holds; 0 where the kernel is not to signal it. Two pieces.
+pub const PIPE: u16 = 27;
+/// 1 while somebody who holds the lock waits for a guardian to start the service. With undo.
+pub const ASKED: u16 = 29;
 /// The service's name, two bytes in each.
-pub const NAME: u16 = 27;
+pub const NAME: u16 = 30;
 /// How many semaphores the set has.
 pub const SEMAPHORES: usize = NAME as usize + MAX_NAME / 2;
 
@@ -160,6 +164,10 @@ pub const SHUT_LEFT: [Op; 5] =
     [Op::zero(CLIENTS), Op::zero(GUARDIAN), Op::zero(HEIRS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// Waits until the service is up and no transition is under way, and changes nothing.
 pub const AWAIT_UP: [Op; 3] = [Op::add(UP, -1).wait(), Op::add(UP, 1), Op::zero(LOCK).wait()];
+/// From here on a guardian may start the service for who does this, and holds the lock.
+pub const ASK: [Op; 1] = [Op::add(ASKED, 1).undo()];
+/// From here on nothing is recorded that a guardian may still be about to start.
+pub const ASK_NO_MORE: [Op; 1] = [Op::add(ASKED, -1).undo()];
 /// Waits for the end of a transition.
 pub const AWAIT_UNLOCKED: [Op; 1] = [Op::zero(LOCK).wait()];
 /// What the short-lived process of the undo probe does before it dies.
@@ -205,6 +213,18 @@ impl Ops {
     }
 }
 
+impl Ops {
+    /// Is it this value? Each of the two pieces is taken down by what it should be, asked to be zero, and put back.
+    fn compare_pieces(&mut self, sem: u16, value: u64) {
+        for piece in 0..2 {
+            let part = (value >> (PIECE_BITS * u32::from(piece)) & PIECE_MASK) as u16;
+            self.change(sem + piece, part, 0);
+            self.push(Op::zero(sem + piece));
+            self.change(sem + piece, 0, part);
+        }
+    }
+}
+
 impl std::ops::Deref for Ops {
     type Target = [Op];
     fn deref(&self) -> &[Op] {
@@ -241,6 +261,8 @@ pub struct Record {
     pub details: u32,
     /// A guardian started the process: no descendant of it may stay.
     pub declared: bool,
+    /// Fingerprint of the pipe by which the kernel knows whether anybody holds the service; 0 where there is none.
+    pub pipe: u32,
 }
 
 /// A consistent view of a set.
@@ -310,6 +332,7 @@ impl Snapshot {
             generation: self.pieces(GENERATION, 2) as u32,
             details: self.pieces(DETAILS, 2) as u32,
             declared: self.value(INSTANCE) == INSTANCE_DECLARED,
+            pipe: self.pieces(PIPE, 2) as u32,
         }
     }
 
@@ -347,8 +370,13 @@ impl Snapshot {
         ops
     }
 
-    fn recording(&self, record: &Record) -> Ops {
-        let mut ops = Ops::new();
+    /// Records that, for who holds the lock.
+    #[must_use]
+    pub fn recording(&self, record: &Record) -> Ops {
+        self.and_record(Ops::new(), record)
+    }
+
+    fn and_record(&self, mut ops: Ops, record: &Record) -> Ops {
         let (kind, pid, start) = match record.instance {
             Instance::None => (INSTANCE_NONE, 0, 0),
             Instance::Process { pid, start } if record.declared => (INSTANCE_DECLARED, pid, start),
@@ -361,16 +389,28 @@ impl Snapshot {
         ops.change_pieces(&self.values, PORT, 2, u64::from(record.port));
         ops.change_pieces(&self.values, GENERATION, 2, u64::from(record.generation));
         ops.change_pieces(&self.values, DETAILS, 2, u64::from(record.details));
+        ops.change_pieces(&self.values, PIPE, 2, u64::from(record.pipe));
         ops
     }
 
-    /// Records a process that a guardian starts: what it is, not that it is up. The transition goes on, and whoever it
+    /// Records a process that `guardian` starts: what it is, not that it is up. The transition goes on, and whoever it
     /// is left to by a crash finds a predecessor to be finished.
+    ///
+    /// Its process does this, which does not hold the lock. So it is refused unless who holds it still waits for just this
+    /// ([`ASKED`]), nothing else is recorded, and `guardian` is the one that watches: one that was slow to begin, and whose
+    /// starter has long gone, records nothing behind the back of somebody who has looked already.
     #[must_use]
-    pub fn announcing(&self, pid: u32, start: u64) -> Ops {
+    pub fn announcing(&self, pid: u32, start: u64, guardian: u32, pipe: u32) -> Ops {
+        let mut ops = Ops::new();
+        for op in
+            [Op::add(ASKED, -1), Op::add(ASKED, 1), Op::zero(INSTANCE), Op::add(GUARDIAN, -1), Op::add(GUARDIAN, 1)]
+        {
+            ops.push(op);
+        }
+        ops.compare_pieces(GUARDIAN_PID, u64::from(guardian));
         let generation = self.record().generation;
         let instance = Instance::Process { pid, start };
-        self.recording(&Record { instance, port: 0, generation, details: 0, declared: true })
+        self.and_record(ops, &Record { instance, port: 0, generation, details: 0, declared: true, pipe })
     }
 
     /// Publishes a started instance and ends the transition; refused where no guardian watches.
@@ -388,7 +428,7 @@ impl Snapshot {
     #[must_use]
     pub fn forgetting(&self) -> Ops {
         let generation = self.record().generation;
-        let nothing = Record { instance: Instance::None, port: 0, details: 0, generation, declared: false };
+        let nothing = Record { instance: Instance::None, port: 0, details: 0, generation, declared: false, pipe: 0 };
         let mut ops = self.recording(&nothing);
         ops.change(UP, self.value(UP), 0);
         ops
@@ -540,14 +580,16 @@ mod tests {
                 generation: (1 << 30) - 1,
                 details: (1 << 30) - 1,
                 declared: true,
+                pipe: (1 << 30) - 1,
             },
-            Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false },
+            Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false, pipe: 0 },
             Record {
                 instance: Instance::Process { pid: 1, start: 1 },
                 port: 1,
                 generation: 2,
                 details: 3,
                 declared: false,
+                pipe: 0,
             },
         ];
         for record in records {
@@ -569,8 +611,30 @@ mod tests {
     fn publishing_needs_a_guardian() {
         let mut values = fresh();
         values[usize::from(LOCK)] = 1;
-        let record = Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false };
+        let record = Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false, pipe: 0 };
         assert_eq!(apply(&values, &Snapshot::new(values).publishing(&record)), None);
+    }
+
+    #[test]
+    fn a_started_process_is_recorded_for_who_asked_and_by_its_guardian_only() {
+        const GUARDIAN_IS: u32 = 4_194_303;
+        let mut asked = apply(&fresh(), &Snapshot::new(fresh()).guarding(GUARDIAN_IS)).expect("nobody watches");
+        asked[usize::from(ASKED)] = 1;
+        let seen = Snapshot::new(asked);
+        let ops = seen.announcing(70_000, 1 << 40, GUARDIAN_IS, 1 << 29);
+        assert!(ops.len() < Ops::CAPACITY, "no operation was cut off");
+        let recorded = Snapshot::new(apply(&asked, &ops).expect("it is asked for"));
+        let instance = Instance::Process { pid: 70_000, start: 1 << 40 };
+        let record = Record { instance, port: 0, generation: 0, details: 0, declared: true, pipe: 1 << 29 };
+        assert_eq!((recorded.record(), recorded.guardian_pid()), (record, Some(GUARDIAN_IS)));
+        assert_eq!(apply(&recorded.values, &ops), None, "something is recorded already");
+        assert_eq!(apply(&asked, &seen.announcing(70_000, 1, 7, 0)), None, "another guardian watches");
+        let mut none = asked;
+        none[usize::from(ASKED)] = 0;
+        assert_eq!(apply(&none, &ops), None, "nobody waits for it");
+        none = asked;
+        none[usize::from(GUARDIAN)] = 0;
+        assert_eq!(apply(&none, &ops), None, "its guardian has been killed");
     }
 
     #[test]

@@ -8,8 +8,10 @@
 use super::guardian::TITLE;
 use super::process::{Process, Stat};
 use super::raw::same_open_file;
+use crate::name;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat as Stat64};
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use std::path::Path;
 use std::{fs, io};
@@ -45,6 +47,41 @@ impl Witness {
         Ok(Self { writes })
     }
 
+    /// A writing end of the pipe of which a service has the reading end, for who comes while no guardian lives.
+    ///
+    /// The kernel has told the service to stop as soon as nobody had a writing end any more, and nobody can take that
+    /// back: [`Floor::Abandoned`].
+    pub(crate) fn of_service(pid: u32, service: &Process, pipe: u32) -> io::Result<Floor> {
+        let path = format!("/proc/{pid}/fd/{GUARDIAN_READS}");
+        let open = |access| {
+            let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+            // A regular file or a device that a service has under this number is looked at before it is opened.
+            rustix::fs::stat(path.as_str()).and_then(|stat| {
+                if is_pipe(&stat, pipe) {
+                    rustix::fs::open(path.as_str(), flags, Mode::empty())
+                } else {
+                    Err(Errno::NOENT)
+                }
+            })
+        };
+        let reads = match open(OFlags::RDONLY) {
+            Ok(reads) if fingerprint(reads.as_fd())? == pipe && !service.has_ended() => reads,
+            // The service has closed it, and so the kernel signals nobody.
+            Ok(_) | Err(Errno::NOENT) => return Ok(Floor::None),
+            Err(errno) => return Err(errno.into()),
+        };
+        // End of file: nobody has a writing end. Nobody ever writes anything.
+        if rustix::io::read(&reads, &mut [0_u8; 1]) == Ok(0) {
+            return Ok(Floor::Abandoned);
+        }
+        Ok(Floor::Held(Self { writes: open(OFlags::WRONLY)? }))
+    }
+
+    /// Whether it is an end of that pipe.
+    pub(crate) fn is_of(&self, pipe: u32) -> bool {
+        fingerprint(self.writes.as_fd()) == Ok(pipe)
+    }
+
     /// A writing end with an open file of its own, for another process to keep.
     pub(crate) fn for_another(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
@@ -66,6 +103,30 @@ impl Witness {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
         Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
     }
+}
+
+/// What there is between a service and the kernel's word that nobody holds it.
+#[derive(Debug)]
+pub(crate) enum Floor {
+    /// From here on this process is among those who hold it.
+    Held(Witness),
+    /// The service has closed its end: nothing happens when nobody holds it.
+    None,
+    /// Nobody holds it, so the service has been told to stop.
+    Abandoned,
+}
+
+/// 30 bits that differ between pipes; never 0. Nothing here allocates.
+pub(super) fn fingerprint(pipe: BorrowedFd<'_>) -> Result<u32, Errno> {
+    Ok(fingerprint_of(&rustix::fs::fstat(pipe)?))
+}
+
+fn fingerprint_of(stat: &Stat64) -> u32 {
+    name::fingerprint([stat.st_dev, stat.st_ino].map(u64::to_le_bytes).as_flattened()).max(1)
+}
+
+fn is_pipe(stat: &Stat64, pipe: u32) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && fingerprint_of(stat) == pipe
 }
 
 impl AsFd for Witness {
