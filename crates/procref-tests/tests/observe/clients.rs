@@ -1,6 +1,6 @@
 //! Who holds a service.
 
-use crate::{Declared, World, await_program, observed};
+use crate::{Declared, World, await_end, await_program, observed};
 use procref::observe::Observed;
 use procref_tests::Sandbox;
 use procref_tests::sandbox::hold;
@@ -36,6 +36,7 @@ fn all_of_them_and_nobody_else() {
         assert_eq!(clients(&world.observed()), (2, both.to_vec()));
         for child in children {
             pidfd_send_signal(&child, Signal::KILL).expect("it lives");
+            await_end(&child);
         }
         second.kill();
         assert_eq!(clients(&world.observed()), (1, vec![(first.pid(), "actor".to_owned())]));

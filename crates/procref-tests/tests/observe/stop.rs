@@ -5,8 +5,8 @@ use procref::blocking::SharedService;
 use procref::observe::Stopped;
 use procref::{ErrorKind, ServiceInfo, ServiceState, StopLadder};
 use procref_tests::Sandbox;
-use procref_tests::actor::Gate;
-use procref_tests::sandbox::{has_ended, hold, remove_set};
+use procref_tests::actor::{Gate, until};
+use procref_tests::sandbox::{Found, has_ended, hold, remove_set};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -94,16 +94,16 @@ fn no_descendant_of_a_declared_service_stays() {
         let name = format!("declared-{kills_the_guardian}");
         let client = Declared::new(&sandbox, &name, &["forked"]);
         let observed = observed(&sandbox, &name);
-        let family: Vec<_> =
-            sandbox.processes().into_iter().filter(|process| process.title.starts_with("sleep")).collect();
-        assert_eq!(family.len(), 2, "{family:?}");
+        let sleeps = |process: &Found| process.title.starts_with("sleep");
+        let family = until("it is itself and its child", || {
+            let family: Vec<_> = sandbox.processes().into_iter().filter(sleeps).collect();
+            (family.len() == 2).then_some(family)
+        });
         if kills_the_guardian {
             // The next one is not its parent.
             let before = observed.status().expect("it is known").guardian.expect("a guardian");
             procref::process::kill(before);
-            procref_tests::actor::until("another guardian", || {
-                observed.status().ok()?.guardian.filter(|guardian| *guardian != before)
-            });
+            until("another guardian", || observed.status().ok()?.guardian.filter(|guardian| *guardian != before));
         }
         assert_eq!(observed.stop(&StopLadder::default(), true).expect("it can be"), Stopped::Stopped);
         for process in &family {
