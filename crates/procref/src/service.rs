@@ -279,7 +279,7 @@ impl Drop for Waits {
 /// # Platform-specific behavior
 ///
 /// A child that was forked while this handle existed has no reference: its copy of the handle does nothing. A reference
-/// survives `execve(2)` and then is the new program's until it ends.
+/// survives `execve(2)` and then is the new program's until it ends; see [`keep`](Self::keep).
 #[derive(Debug)]
 #[must_use = "dropping the handle at once releases the service at once"]
 pub struct ServiceHandle {
@@ -329,7 +329,8 @@ impl ServiceHandle {
     /// # Platform-specific behavior
     ///
     /// The pipe by which clients are counted when the semaphore set is removed stays open across `execve`, and so the
-    /// process's children inherit it: whoever of them outlives it delays what is done in that case, and nothing else.
+    /// process's children inherit it: whoever of them outlives it delays what is done in that case, and what the kernel does
+    /// when the guardian is killed besides all clients.
     ///
     /// # Errors
     ///

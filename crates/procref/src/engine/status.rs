@@ -20,7 +20,8 @@ pub enum ServiceState {
     Up,
     /// It runs, nobody holds it, and the guardian gives it its linger time.
     Lingering,
-    /// It was up, and its process has ended; the next `acquire` recovers it.
+    /// It was up, and its process has ended, or it was stopped though processes hold it; the next `acquire` recovers it or
+    /// starts it anew.
     Dead,
     /// It was killed half-way through a start or a stop, or its guardian and all clients were killed in the same
     /// instant; the next `acquire` adopts or finishes what is left.
@@ -150,6 +151,7 @@ pub(crate) fn status(spec: &Spec) -> Result<Status> {
         (false, true, _) if view.clients > 0 => ServiceState::Up,
         (false, true, _) if guardian.is_some() => ServiceState::Lingering,
         (false, true, _) | (false, false, true) => ServiceState::Orphaned,
+        (false, false, false) if view.clients > 0 && view.generation > 0 => ServiceState::Dead,
         (false, false, false) if view.clients > 0 => ServiceState::Changing,
         (false, false, false) => ServiceState::Stopped,
     };

@@ -171,7 +171,12 @@ pub(super) fn same_open_file((pid, fd): (u32, u32), (other, other_fd): (u32, u32
     const KCMP_FILE: usize = 0;
     let arguments = [pid as usize, other as usize, KCMP_FILE, fd as usize, other_fd as usize, 0];
     // SAFETY: kcmp takes five numbers here.
-    unsafe { syscall(libc::SYS_kcmp, arguments) }.ok().map(|order| order == 0)
+    match unsafe { syscall(libc::SYS_kcmp, arguments) } {
+        Ok(order) => Some(order == 0),
+        // One of them has gone.
+        Err(Errno(libc::ESRCH | libc::EBADF)) => Some(false),
+        Err(_) => None,
+    }
 }
 
 pub(super) fn prctl(option: c_int, value: usize) {

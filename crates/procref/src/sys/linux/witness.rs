@@ -152,6 +152,12 @@ struct End {
     fd: u32,
 }
 
+impl End {
+    fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", self.pid, self.fd)
+    }
+}
+
 /// Who holds a writing end of this guardian's pipe, as far as this process may look.
 ///
 /// Each client opens its own end, while a child inherits its parent's: of those who share one open file the first to start
@@ -164,7 +170,7 @@ pub(crate) fn holders(guardian: u32, held: &Process) -> io::Result<Vec<Holder>> 
         return Err(io::Error::other("the guardian has gone"));
     }
     let mut ends = Vec::new();
-    for pid in numbers(Path::new("/proc"))?.filter(|&pid| pid != guardian) {
+    for pid in numbers("/proc")?.filter(|&pid| pid != guardian) {
         ends_of(pid, &pipe, &mut ends);
     }
     ends.sort_by_key(|end| (end.start, end.pid, end.fd));
@@ -183,34 +189,33 @@ pub(crate) fn holders(guardian: u32, held: &Process) -> io::Result<Vec<Holder>> 
     let named = own.into_iter().filter_map(|end| {
         let name = fs::read(format!("/proc/{}/comm", end.pid)).ok()?;
         let name = String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned();
-        // Its number is still its own.
-        (Stat::of(end.pid).ok()?.start == end.start).then_some(Holder { pid: end.pid, name })
+        // It still holds it, and its number is still its own.
+        let holds = fs::read_link(end.path()).is_ok_and(|target| target == pipe);
+        (holds && Stat::of(end.pid).ok()?.start == end.start).then_some(Holder { pid: end.pid, name })
     });
     Ok(named.collect())
 }
 
 /// The entries of a folder whose names are numbers.
-fn numbers(folder: &Path) -> io::Result<impl Iterator<Item = u32>> {
+fn numbers(folder: &str) -> io::Result<impl Iterator<Item = u32> + use<>> {
     Ok(fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
 /// A process's writing ends of this pipe. None where this process may not look, and none of a guardian's.
 fn ends_of(pid: u32, pipe: &Path, ends: &mut Vec<End>) {
-    let folder = format!("/proc/{pid}/fd");
-    let Ok(fds) = numbers(Path::new(&folder)) else { return };
-    let writes = |fd: &u32| {
-        fs::read_link(format!("{folder}/{fd}")).is_ok_and(|target| target == pipe)
-            && fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).is_ok_and(|info| is_for_writing(&info))
-    };
-    let mut fds = fds.filter(writes).peekable();
-    if fds.peek().is_none() {
-        return;
-    }
+    let Ok(fds) = numbers(&format!("/proc/{pid}/fd")) else { return };
     let Ok(Stat { start, .. }) = Stat::of(pid) else { return };
-    // One that is being made is not recorded yet.
-    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    if !title.starts_with(TITLE.as_bytes()) {
-        ends.extend(fds.map(|fd| End { start, pid, fd }));
+    let mut found = fds.map(|fd| End { start, pid, fd }).filter(|end| {
+        fs::read_link(end.path()).is_ok_and(|target| target == pipe)
+            && fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", end.fd)).is_ok_and(|info| is_for_writing(&info))
+    });
+    if let Some(first) = found.next() {
+        // One that is being made is not recorded yet.
+        let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if !title.starts_with(TITLE.as_bytes()) {
+            ends.push(first);
+            ends.extend(found);
+        }
     }
 }
 
