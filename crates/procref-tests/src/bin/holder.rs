@@ -1,4 +1,4 @@
-//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|prepares|run-folder`. Or
+//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|prepares|run-folder|ignores-signals`. Or
 //! keeps it and becomes a program: `holder NAME FOLDER forked|started PROGRAM ARGUMENT…`. Or is a service that says by
 //! itself that it is ready: `holder notify`.
 
@@ -26,6 +26,10 @@ fn main() -> Result<()> {
     let command = match way.as_str() {
         "prepares" => command.prepare("sh", ["-c", "mkdir {state}/half && exec sleep 1000"]),
         "run-folder" => command.env("RUN", "{run}"),
+        "ignores-signals" => {
+            let deaf = "trap '' TERM; echo done; while :; do sleep 1000; done";
+            ServiceCommand::new("sh").args(["-c", deaf]).ready(Ready::log(ready))
+        }
         _ => command,
     };
     let service = SharedService::builder(name).runtime_dir(folder).command(command).build()?;
