@@ -256,8 +256,10 @@ fn all_sets() -> Vec<i32> {
     ours.filter_map(|row| row.get(1)?.parse().ok()).collect()
 }
 
+/// What a set of ours says; `None` if there is no such set.
+#[must_use]
 #[expect(unsafe_code, reason = "there is no safe wrapper for semctl")]
-fn snapshot(id: i32) -> Option<Snapshot> {
+pub fn snapshot(id: i32) -> Option<Snapshot> {
     let mut values = [0_u16; SEMAPHORES];
     // SAFETY: the set has this many semaphores, as /proc/sysvipc/sem says.
     let result = unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) };

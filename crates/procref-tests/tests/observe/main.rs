@@ -9,7 +9,7 @@ mod wait;
 use procref::observe::{self, Observed};
 use procref::{ServiceState, Status};
 use procref_tests::actor::until;
-use procref_tests::sandbox::{PATIENCE, hold, wait_for_end};
+use procref_tests::sandbox::{PATIENCE, hold, snapshot, wait_for_end};
 use procref_tests::{Actor, Config, Sandbox};
 use rustix::fd::OwnedFd;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -59,11 +59,15 @@ impl World {
     /// Kills the guardian and these clients, none of which can do anything any more when the first one goes.
     fn kill_all(&self, clients: Vec<Actor>) {
         let guardian = hold(self.status().guardian.expect("a guardian"));
-        pidfd_send_signal(&guardian, Signal::STOP).expect("it lives");
-        clients.iter().for_each(|client| client.signal(Signal::STOP));
+        for client in &clients {
+            client.signal(Signal::STOP);
+            let stat = format!("/proc/{}/stat", client.pid());
+            until("it is stopped", || std::fs::read_to_string(&stat).ok()?.contains(") T ").then_some(()));
+        }
+        // First, for in its sleep it would see the last of them go.
         pidfd_send_signal(&guardian, Signal::KILL).expect("it lives");
-        clients.into_iter().for_each(Actor::kill);
         await_end(&guardian);
+        clients.into_iter().for_each(Actor::kill);
     }
 }
 
@@ -154,6 +158,9 @@ fn what_is_left_of_a_linger() {
     // Each linger is whole again.
     second.acquire();
     assert_eq!(world.status().linger_left, None, "it is held again");
+    // In the very instant in which somebody came.
+    let told = world.sandbox.sets().into_iter().filter_map(|(set, _)| snapshot(set)?.linger_until());
+    assert_eq!(told.count(), 0);
     let came = Instant::now();
     second.kill();
     let again = until("it lingers again", || world.status().linger_left.filter(|left| *left > after));

@@ -664,6 +664,47 @@ mod tests {
     }
 
     #[test]
+    fn a_linger_is_told_for_as_long_as_it_lasts() {
+        for until in [1, 0x7fff, 0x8000, 123_456_789_012, LAST_LINGER] {
+            let begun = apply(&fresh(), &Snapshot::new(fresh()).lingering(until)).expect("the array applies");
+            assert_eq!(Snapshot::new(begun).linger_until(), Some(until));
+            assert!(Snapshot::new(begun).lingering(until).is_empty());
+            assert_eq!(apply(&begun, &Snapshot::new(begun).somebody_came()), None, "nobody has");
+            let mut came = begun;
+            came[usize::from(CLIENTS)] = 1;
+            let over = apply(&came, &Snapshot::new(begun).somebody_came()).expect("the array applies");
+            assert_eq!((Snapshot::new(over).linger_until(), Snapshot::new(over).view().clients), (None, 1));
+            // The next guardian begins with none, whatever the last one has left.
+            let guarded = apply(&begun, &Snapshot::new(begun).guarding(7)).expect("nobody watches");
+            assert_eq!(Snapshot::new(guarded).linger_until(), None);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_change_changes_nothing() {
+        let mut values: Values = std::array::from_fn(|sem| sem as u16 * 500);
+        values[usize::from(LOCK)] = 1;
+        let ops = Snapshot::new(values).next_change();
+        assert!(ops.len() < Ops::CAPACITY, "no operation was cut off");
+        assert_eq!(apply(&values, &ops), Some(values), "a transition is under way");
+        for sem in [CLIENTS, GUARDIAN, HEIRS, UP, INSTANCE, GENERATION, GENERATION + 1, PID, PID + 1, LOCK] {
+            for other in [-1_i16, 1] {
+                let mut changed = values;
+                let slot = &mut changed[usize::from(sem)];
+                *slot = slot.wrapping_add_signed(other);
+                if sem != LOCK || other < 0 {
+                    assert_eq!(apply(&changed, &ops), None, "{sem}");
+                }
+            }
+        }
+        values[usize::from(LOCK)] = 1;
+        values[usize::from(UP)] = 1;
+        assert_eq!(apply(&values, &AWAIT_UP), None, "a transition is under way");
+        values[usize::from(LOCK)] = 0;
+        assert_eq!(apply(&values, &AWAIT_UP), Some(values));
+    }
+
+    #[test]
     fn counters_wrap_before_the_kernel_refuses() {
         let mut values = fresh();
         values[usize::from(LOCK)] = 1;
