@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod events;
+pub mod part;
 pub mod sandbox;
 pub mod trace;
 

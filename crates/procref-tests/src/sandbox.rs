@@ -167,14 +167,38 @@ impl Sandbox {
         assert!(files.is_empty(), "files are left: {files:?}");
     }
 
+    /// What is left of this test when it had so much time to go; nothing if all goes well.
+    #[must_use]
+    pub fn left_after(&self, time: Duration) -> Vec<String> {
+        let deadline = Instant::now() + time;
+        loop {
+            let processes = self.processes();
+            if let Some(first) = processes.first() {
+                if !wait_for_end(&first.pidfd, deadline) {
+                    return processes.iter().map(|found| format!("process {} {:?}", found.pid, found.title)).collect();
+                }
+            } else if !self.sets().iter().any(|(id, _)| is_in_use(*id)) {
+                break;
+            } else if Instant::now() >= deadline {
+                return vec![format!("whoever has taken these: {:?}", self.sets())];
+            } else {
+                // A guardian has neither its title nor another's environment in the moment in which it drops its memory.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let sets = self.sets().into_iter().map(|(id, name)| format!("semaphore set {id} {name:?}"));
+        sets.chain(files(&self.runtime_dir()).iter().map(|path| format!("file {}", path.display()))).collect()
+    }
+
     /// Ends whatever is left by force, for a test that has failed already.
-    fn clean_up(&self) {
+    pub fn clean_up(&self) {
         for found in self.processes() {
             let _ = rustix::process::pidfd_send_signal(&found.pidfd, rustix::process::Signal::KILL);
         }
         for (id, _) in self.sets() {
             remove_set(id);
         }
+        let _ = fs::remove_dir_all(self.runtime_dir());
     }
 }
 
@@ -254,6 +278,11 @@ fn all_sets() -> Vec<i32> {
     let rows = list.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let ours = rows.filter(|row| row.get(3).is_some_and(|size| size.parse() == Ok(SEMAPHORES)));
     ours.filter_map(|row| row.get(1)?.parse().ok()).collect()
+}
+
+/// Whether the set says of a live process that it holds, locks or guards.
+fn is_in_use(id: i32) -> bool {
+    snapshot(id).map(|snapshot| snapshot.view()).is_some_and(|view| view.clients > 0 || view.locked || view.guarded)
 }
 
 /// What a set of ours says; `None` if there is no such set.

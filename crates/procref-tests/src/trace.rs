@@ -40,7 +40,8 @@ pub enum Follow {
 pub enum Then {
     /// The call goes its way.
     Go,
-    /// At the entry: the call is not made, and returns this number; an error is the negative of its number.
+    /// At the entry: the call is not made, and returns this number; an error is the negative of its number. At the exit:
+    /// it has been made, and returns this number all the same.
     Answer(i64),
     /// The process is killed with SIGKILL before it makes the call, or before it sees what came of it. Whatever else
     /// is traced goes on, and is traced.
@@ -338,11 +339,13 @@ impl<F: FnMut(&Stop) -> Then> Tracer<F> {
         let stop =
             Stop { thread, process: task.process, index: task.index, number: task.number, args: task.args, side };
         let then = (self.on_stop)(&stop);
-        if let Then::Answer(answer) = then
-            && side == Side::Entry
-        {
-            ptrace::skip_call(thread)?;
-            task.answer = Some(answer);
+        match (then, side) {
+            (Then::Answer(answer), Side::Entry) => {
+                ptrace::skip_call(thread)?;
+                task.answer = Some(answer);
+            }
+            (Then::Answer(answer), Side::Exit(_)) => ptrace::set_result(thread, answer)?,
+            _ => {}
         }
         if let Then::Kill | Then::KillAndLetGo = then {
             let process =
@@ -486,14 +489,15 @@ macro_rules! names {
 
 names! {
     named:
-    SYS_brk SYS_chdir SYS_clock_gettime SYS_clone SYS_clone3 SYS_close SYS_close_range SYS_dup SYS_dup3
-    SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_execve SYS_exit SYS_exit_group SYS_fcntl SYS_fstat
+    SYS_bind SYS_brk SYS_chdir SYS_clock_gettime SYS_clone SYS_clone3 SYS_close SYS_close_range SYS_dup SYS_dup3
+    SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_execve SYS_exit SYS_exit_group SYS_fcntl SYS_flock SYS_fstat
     SYS_ftruncate SYS_futex SYS_getdents64 SYS_getegid SYS_geteuid SYS_getgid SYS_getpid SYS_getppid SYS_getpriority
-    SYS_getrandom SYS_gettid SYS_getuid SYS_ioctl SYS_kill SYS_lseek SYS_madvise SYS_mkdirat SYS_mmap SYS_mprotect
+    SYS_getrandom SYS_gettid SYS_getuid SYS_inotify_add_watch SYS_inotify_init1 SYS_ioctl SYS_kill SYS_lseek SYS_madvise
+    SYS_memfd_create SYS_mkdirat SYS_mmap SYS_mprotect
     SYS_mremap SYS_munmap SYS_nanosleep SYS_newfstatat SYS_openat SYS_pidfd_open SYS_pidfd_send_signal SYS_pipe2
     SYS_ppoll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_pwrite64 SYS_read SYS_readlinkat SYS_renameat SYS_renameat2
     SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sched_getaffinity
-    SYS_sched_yield SYS_semctl SYS_semget SYS_semop SYS_semtimedop SYS_set_robust_list SYS_set_tid_address SYS_setsid
+    SYS_sched_yield SYS_semctl SYS_semget SYS_semop SYS_semtimedop SYS_set_robust_list SYS_set_tid_address SYS_setsid SYS_setsockopt SYS_socket
     SYS_sigaltstack SYS_statx SYS_tgkill SYS_unlinkat SYS_wait4 SYS_waitid SYS_write SYS_writev
 }
 

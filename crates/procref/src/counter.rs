@@ -137,7 +137,8 @@ impl PlatformRefCounter {
             let what = "this kernel or sandbox does not undo semaphore operations when a process dies";
             return Err(Trouble::Error(Error::new(ErrorKind::Unsupported, what)));
         }
-        set.apply(&snapshot.naming(self.name.as_str().as_bytes(), sys::namespace_fingerprint()))?;
+        let namespace = sys::namespace_fingerprint().map_err(Trouble::Error)?;
+        set.apply(&snapshot.naming(self.name.as_str().as_bytes(), namespace))?;
         Ok(())
     }
 

@@ -66,6 +66,9 @@ mod command;
 mod counter;
 mod engine;
 mod error;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guardian;
 mod info;
 mod name;

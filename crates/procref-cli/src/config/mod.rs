@@ -62,6 +62,21 @@ fn load_with(start: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Resul
     Problems::or(problems, &order, Config { services, files })
 }
 
+/// For the fuzzer: a project's file, or a user's, with whatever in it.
+#[cfg(fuzzing)]
+pub(crate) fn read_or_explain(text: &str) {
+    for place in [Place::Project, Place::User] {
+        let source = report::Source::new(Path::new("procref.toml"), text.to_owned());
+        let mut problems = Vec::new();
+        let services = merge(&[(place, source)], true, &mut problems);
+        if let Err(problems) = Problems::or(problems, &[], services) {
+            let said = problems.to_string();
+            assert!(said.starts_with("procref.toml:"), "{said:?}");
+            assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+        }
+    }
+}
+
 fn merge(
     sources: &[(Place, report::Source)],
     complete: bool,

@@ -1,11 +1,11 @@
 //! A service to be shared. It says `ready`, waits for a signal that ends it, and writes down its birth, its signals
 //! and its end.
 //!
-//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over]`
+//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]`
 //!
 //! The lock tells whether two instances ever live at once: the kernel drops it before anybody can see that its holder
 //! has ended. `handed-over`: it ends, without having taken the lock, if its starter is gone before it has said `keep`:
-//! nobody would know of it.
+//! nobody would know of it. With `recorded` it stays all the same if it is what that service's semaphore set records.
 
 use procref_tests::Events;
 use std::fs::File;
@@ -23,6 +23,7 @@ const SIGNALS: [(libc::c_int, &str); 5] = [
 
 fn main() {
     let (mut log, mut lock, mut ignored, mut delay, mut handed_over) = (None, None, Vec::new(), 0, false);
+    let (mut recorded, mut folder) = (None, String::new());
     for argument in std::env::args().skip(1) {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("log", path) => log = Some(Events::new(path)),
@@ -30,6 +31,8 @@ fn main() {
             ("ignore", signal) => ignored.push(signal.to_owned()),
             ("dies-after", milliseconds) => delay = milliseconds.parse().expect("a number"),
             ("handed-over", _) => handed_over = true,
+            ("recorded", name) => recorded = Some(name.to_owned()),
+            ("folder", path) => path.clone_into(&mut folder),
             _ => panic!("unknown: {argument}"),
         }
     }
@@ -38,7 +41,8 @@ fn main() {
     log.add("birth", "");
     if handed_over {
         let log = log.clone();
-        std::thread::spawn(move || await_keep(&log, lock));
+        let is_recorded = move || recorded.is_some_and(|name| is_recorded(&name, &folder));
+        std::thread::spawn(move || await_keep(&log, lock, is_recorded));
     } else if let Some(path) = lock {
         take_lock(&log, path);
     }
@@ -55,9 +59,17 @@ fn main() {
     log.add("death", "");
 }
 
-fn await_keep(log: &Events, lock: Option<PathBuf>) {
+/// Whether this process is the instance of that service. Its starter is gone, so nothing of its doing is still to come.
+fn is_recorded(name: &str, folder: &str) -> bool {
+    let service = procref::blocking::SharedService::builder(name).runtime_dir(folder);
+    let service = service.on_first_acquire(|| Err("it only looks".into())).build().expect("a good description");
+    let info = service.status().ok().and_then(|status| status.info);
+    info.and_then(|info| info.pid()) == Some(std::process::id())
+}
+
+fn await_keep(log: &Events, lock: Option<PathBuf>, is_recorded: impl FnOnce() -> bool) {
     let mut line = String::new();
-    if std::io::stdin().lock().read_line(&mut line).unwrap_or(0) == 0 {
+    if std::io::stdin().lock().read_line(&mut line).unwrap_or(0) == 0 && !is_recorded() {
         log.add("unkept", "");
         std::process::exit(1);
     }

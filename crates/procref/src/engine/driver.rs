@@ -11,8 +11,8 @@ use crate::protocol::acquire::{self, Acquire, Ways};
 use crate::protocol::release::{self, Door, Release};
 use crate::protocol::set::{
     ANNOUNCE, ASK, ASK_NO_MORE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST,
-    LEAVE_TO_GUARDIAN, LOCK_UNGUARDED, MARK_DOWN, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
-    WITHDRAW_AND_UNLOCK,
+    LEAVE_TO_GUARDIAN, LOCK_UNGUARDED, MARK_DOWN, Op, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK,
+    WITHDRAW, WITHDRAW_AND_UNLOCK,
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
@@ -196,7 +196,7 @@ impl Acquiring {
         acquire::Event::Failed
     }
 
-    fn apply(&mut self, ops: &[crate::protocol::set::Op], operation: &str) -> acquire::Event {
+    fn apply(&mut self, ops: &[Op], operation: &str) -> acquire::Event {
         match self.set().apply(ops) {
             Ok(()) => acquire::Event::Done,
             Err(error) => self.error(operation, error),
@@ -231,12 +231,16 @@ impl Acquiring {
                 Ok(snapshot) => match self.set().is_of(&self.spec.name, &snapshot) {
                     Ok(()) => acquire::Event::Seen(snapshot.view()),
                     Err(error) => {
-                        let _ = self.set().apply(&WITHDRAW_AND_UNLOCK);
+                        self.give_back();
                         self.set = None;
                         self.failed(error)
                     }
                 },
-                Err(error) => self.error("read the semaphore set", error),
+                // With the lock, which the machine does not know of yet.
+                Err(error) => {
+                    let _ = self.set().apply(&UNLOCK);
+                    self.error("read the semaphore set", error)
+                }
             },
             Ok(false) => acquire::Event::Cancelled,
             Err(error) => self.error("wait for the end of a transition", error),
@@ -338,7 +342,11 @@ impl Acquiring {
             Err(error) => return self.failed(error),
         }
         let Some(snapshot) = self.snapshot else { return acquire::Event::Gone };
-        let naming = snapshot.naming(self.spec.name.as_str().as_bytes(), sys::namespace_fingerprint());
+        let namespace = match sys::namespace_fingerprint() {
+            Ok(namespace) => namespace,
+            Err(error) => return self.failed(error),
+        };
+        let naming = snapshot.naming(self.spec.name.as_str().as_bytes(), namespace);
         match self.set().apply(&naming) {
             Ok(()) => match self.read() {
                 Ok(_) => acquire::Event::Done,
@@ -623,7 +631,15 @@ impl Acquiring {
     }
 
     fn fail(&mut self, leave: bool) -> acquire::Event {
-        let Ok(snapshot) = self.read() else { return acquire::Event::Done };
+        let snapshot = match self.read() {
+            Ok(snapshot) => snapshot,
+            Err(SetError::Gone) => return acquire::Event::Done,
+            Err(error) => {
+                tracing::warn!(service = %self.spec.name, ?error, "cannot tell other processes that the start failed");
+                self.give_back();
+                return acquire::Event::Done;
+            }
+        };
         if leave && self.remove_if_alone(&snapshot) {
             return acquire::Event::Done;
         }
@@ -636,8 +652,17 @@ impl Acquiring {
         }
         if let Err(error) = self.set().apply(&failing) {
             tracing::warn!(service = %self.spec.name, ?error, "cannot tell other processes that the start failed");
+            self.give_back();
         }
         acquire::Event::Done
+    }
+
+    /// Ends the transition, and takes back what this counted: nothing where the process held the service before.
+    fn give_back(&self) {
+        let ops: &[Op] = if self.machine.held() { &UNLOCK } else { &WITHDRAW_AND_UNLOCK };
+        if let Err(error) = self.set().apply(ops) {
+            tracing::warn!(service = %self.spec.name, ?error, "cannot end the transition: this process's end will");
+        }
     }
 
     /// With the lock, nobody else counted and nothing recorded, the set has no use any more.

@@ -25,6 +25,7 @@ use crate::protocol::set::{
 };
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::pipe::PipeFlags;
+use rustix::thread::Timespec;
 use std::ffi::{CStr, CString};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -453,20 +454,26 @@ impl Performer<'_> {
         event(self.set.apply(&snapshot.forgetting()))
     }
 
-    /// As long as a process cannot be ended, nobody may start another one: so this waits for it.
+    /// As long as a process cannot be ended, or not even be looked at, nobody may start another one: so this goes on trying.
     fn finish_process(&self, pid: u32, start: u64) {
-        if let Ok(Some(process)) = Process::open_recorded(pid, start) {
-            let asked = self.plan.stop_fd != 0 && !process.has_ended() && service::ask_to_stop(self.plan.stop_fd);
-            let stopped = match asked {
-                true => process::stop_asked(&process, self.plan.steps()),
-                false => process::stop(&process, self.plan.steps(), false),
-            };
-            if !stopped.unwrap_or(false) {
-                let _ = process.wait(None);
-            }
+        /// Seldom enough to be no burden.
+        const AGAIN: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let mut asks = self.plan.stop_fd != 0;
+        while !self.try_finish(pid, start, asks).unwrap_or(false) {
+            asks = false;
+            let _ = rustix::thread::nanosleep(&AGAIN);
         }
         if self.plan.sweeps {
             service::sweep(pid, start, Some(ask_pid()));
+        }
+    }
+
+    fn try_finish(&self, pid: u32, start: u64, asks: bool) -> io::Result<bool> {
+        let Some(process) = Process::open_recorded(pid, start)? else { return Ok(true) };
+        let asked = asks && !process.has_ended() && service::ask_to_stop(self.plan.stop_fd);
+        match asked {
+            true => process::stop_asked(&process, self.plan.steps()),
+            false => process::stop(&process, self.plan.steps(), false),
         }
     }
 

@@ -393,7 +393,7 @@ impl Claim {
         Process::open_recorded(pid, start).ok()?.filter(|process| !process.has_ended())
     }
 
-    fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let mut words = line.split(|&byte| byte == b' ');
         if words.next()? != MAGIC {
             return None;

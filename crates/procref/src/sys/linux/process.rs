@@ -7,14 +7,14 @@
 //! The guardian uses [`stop`] and [`Process`] too: nothing here allocates on the way there.
 
 use super::raw;
+use crate::error::{Error, ErrorKind};
 use crate::options::StopStep;
 use crate::sys::PerProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
-use std::convert::Infallible;
 use std::ffi::CStr;
 use std::io;
 use std::sync::OnceLock;
@@ -174,15 +174,10 @@ impl Stat {
     pub(super) fn of(pid: u32) -> Result<Self, Errno> {
         let mut path = [0_u8; PATH];
         let path = proc_path(&mut path, pid, b"/stat").ok_or(Errno::NAMETOOLONG)?;
-        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let file = retry_on_intr(|| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))?;
         // Longer than the line: a name of 16 bytes and 51 numbers. It is one read, so it is of one moment.
         let mut line = [0_u8; 1200];
-        let len = loop {
-            match rustix::io::read(&file, &mut line) {
-                Err(Errno::INTR) => {}
-                result => break result?,
-            }
-        };
+        let len = retry_on_intr(|| rustix::io::read(&file, &mut line))?;
         Self::parse(line.get(..len).unwrap_or(&[])).ok_or(Errno::SRCH)
     }
 
@@ -225,18 +220,26 @@ pub(crate) fn effective_uid() -> u32 {
 }
 
 /// 30 bits that differ between PID or time namespaces: in another one a recorded pid is another process, and a start
-/// time another time (time_namespaces(7)). 0 where /proc does not say.
-pub(crate) fn namespace_fingerprint() -> u32 {
+/// time another time (time_namespaces(7)). 0 stands for one that this kernel does not have.
+///
+/// # Errors
+///
+/// The system does not say now. A guess would make strangers of processes that share a service.
+pub(crate) fn namespace_fingerprint() -> Result<u32, Error> {
     static FINGERPRINT: PerProcess<u32> = PerProcess::new();
     let read = || {
-        let inode = |path| rustix::fs::stat(path).map_or(0, |stat| stat.st_ino);
-        let inodes = [inode("/proc/self/ns/pid"), inode("/proc/self/ns/time")];
-        Ok::<_, Infallible>(crate::name::fingerprint(inodes.map(u64::to_le_bytes).as_flattened()))
+        let inode = |path| match rustix::fs::stat(path) {
+            Ok(stat) => Ok(stat.st_ino),
+            Err(Errno::NOENT) => Ok(0),
+            Err(errno) => Err(errno),
+        };
+        let inodes = [inode("/proc/self/ns/pid")?, inode("/proc/self/ns/time")?];
+        Ok::<_, Errno>(crate::name::fingerprint(inodes.map(u64::to_le_bytes).as_flattened()))
     };
-    match FINGERPRINT.get_or_try_init(read) {
-        Ok(fingerprint) => *fingerprint,
-        Err(never) => match never {},
-    }
+    FINGERPRINT.get_or_try_init(read).copied().map_err(|errno| {
+        let what = "cannot tell in which PID and time namespaces this process is, from /proc/self/ns";
+        Error::new(ErrorKind::System, what).source(io::Error::from(errno))
+    })
 }
 
 #[cfg(test)]

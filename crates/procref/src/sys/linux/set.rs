@@ -75,9 +75,9 @@ impl Set {
             Ok(sems) => sems,
             Err(Errno(libc::ENOENT)) => return Ok(None),
             // Too few semaphores, or a mode that keeps us out: look at what is there.
-            Err(Errno(libc::EINVAL | libc::EACCES)) if create => match SemSet::get(key, false) {
+            Err(errno @ Errno(libc::EINVAL | libc::EACCES)) if create => match SemSet::get(key, false) {
                 Ok(sems) => sems,
-                Err(Errno(libc::ENOENT)) => return Err(cannot_create(name, Errno(libc::EINVAL))),
+                Err(Errno(libc::ENOENT)) => return Err(cannot_create(name, errno)),
                 Err(errno) => return Err(cannot_open(name, key, errno)),
             },
             Err(errno) if create => return Err(cannot_create(name, errno)),
@@ -151,7 +151,8 @@ impl Set {
                 "choose another name for one of the two".into(),
             );
         }
-        if snapshot.namespace() != namespace_fingerprint() {
+        let namespace = namespace_fingerprint().map_err(|error| error.service(name))?;
+        if snapshot.namespace() != namespace {
             return wrong(
                 "the service runs in another PID or time namespace, in which process numbers mean other processes".into(),
                 "processes that share a service must share the PID namespace (containers of one pod: `shareProcessNamespace`), or use another IPC namespace".into(),
@@ -264,24 +265,43 @@ enum Verdict {
 /// Whether the kernel takes back what a process did with undo when it dies. Some sandboxes accept the flag and ignore
 /// it; a count kept there would only ever grow.
 pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
-    let raise = |set: &Set| i32::from(set.sems.apply(&RAISE_PROBE, None).is_err());
-    let failed = detach::in_short_lived_process(&set, raise).map_err(|error| {
+    let raise = |set: &Set| match set.sems.apply(&RAISE_PROBE, None) {
+        Ok(()) => 0,
+        Err(SetError::Os(errno)) => errno.0,
+        Err(SetError::Gone) => libc::EIDRM,
+        Err(SetError::Refused | SetError::Interrupted) => libc::EAGAIN,
+    };
+    let probe = detach::in_short_lived_process(&set, raise).map_err(|error| {
         let kind = match error.raw_os_error() {
             Some(libc::EAGAIN | libc::ENOMEM) => ErrorKind::LimitReached,
             _ => ErrorKind::System,
         };
         Error::new(kind, "cannot make the short-lived process that probes the kernel").source(error)
     })?;
-    if failed != 0 {
-        return Err(Error::new(ErrorKind::Unsupported, "the kernel refuses semaphore operations with undo"));
+    match probe {
+        0 => {}
+        libc::EIDRM => return Err(removed_meanwhile()),
+        number => {
+            let kind = match number {
+                libc::ENOMEM | libc::ENOSPC => ErrorKind::LimitReached,
+                _ => ErrorKind::Unsupported,
+            };
+            let error = Error::new(kind, "the kernel refuses semaphore operations with undo");
+            return Err(error.source(std::io::Error::from(Errno(number))));
+        }
     }
     match set.sems.value(PROBE) {
         Ok(value) => Ok(value == 0),
-        Err(SetError::Gone) => {
-            Err(Error::new(ErrorKind::SetRemoved, "the semaphore set was removed while it was made"))
+        Err(SetError::Gone) => Err(removed_meanwhile()),
+        Err(SetError::Os(errno)) => {
+            Err(Error::new(ErrorKind::System, "cannot read the undo probe").source(std::io::Error::from(errno)))
         }
         Err(error) => Err(Error::new(ErrorKind::System, format!("cannot read the undo probe: {error:?}"))),
     }
+}
+
+fn removed_meanwhile() -> Error {
+    Error::new(ErrorKind::SetRemoved, "the semaphore set was removed while it was made")
 }
 
 fn cannot_open(name: &ServiceName, key: i32, errno: Errno) -> Error {

@@ -1,0 +1,4 @@
+//! Names of services.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|text: &str| procref::fuzzing::name(text));
