@@ -3,7 +3,7 @@
 use crate::kernel::{Applied, Set, Undo};
 use procref::protocol::acquire::{self, Acquire, Ways};
 use procref::protocol::guardian::{self, Guardian};
-use procref::protocol::release::{self, Release};
+use procref::protocol::release::{self, Door, Release};
 use procref::protocol::set::{
     ANNOUNCE, CLIENTS, GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, HEIR_SHUT, HEIRS, Instance, JOIN,
     LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK, LOCK_UNGUARDED, MARK_DOWN, Op, RESIGN, Record,
@@ -31,6 +31,8 @@ pub struct Config {
     pub lingers: bool,
     /// Whether it can be recovered in place.
     pub recovers: bool,
+    /// By which door a client, in place of acquiring, stops the service from outside.
+    pub outside: Option<Door>,
     /// A mistake that is made on purpose, to see that the search finds it.
     pub mistake: Option<Mistake>,
 }
@@ -47,6 +49,7 @@ impl Default for Config {
             removals: 0,
             lingers: false,
             recovers: false,
+            outside: None,
             mistake: None,
         }
     }
@@ -503,6 +506,14 @@ impl World {
                     process.task = Task::Acquiring { machine, action, step: 0, set: 0, started: None, made: None };
                 });
                 next.push((format!("{place} acquires"), Ok(world)));
+                if let (Some(door), Some(set)) = (config.outside, self.set) {
+                    let (mut world, (machine, action)) = (self.clone(), Release::from_outside(door));
+                    world.edit(place, |process| {
+                        process.rounds -= 1;
+                        process.task = Task::Releasing { machine, action, step: 0, set: set.number, made: None };
+                    });
+                    next.push((format!("{place} stops it from outside"), Ok(world)));
+                }
             }
             Task::Idle => {}
             Task::Holding { set, service } => {

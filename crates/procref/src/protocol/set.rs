@@ -702,6 +702,8 @@ mod tests {
         assert_eq!(apply(&values, &AWAIT_UP), None, "a transition is under way");
         values[usize::from(LOCK)] = 0;
         assert_eq!(apply(&values, &AWAIT_UP), Some(values));
+        values[usize::from(UP)] = 0;
+        assert_eq!(apply(&values, &AWAIT_UP), None, "nothing is up");
     }
 
     #[test]
