@@ -13,7 +13,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         1 => Instance::Other,
         _ => Instance::Process { pid, start },
     };
-    let record = Record { instance, port: rest as u16, generation: (rest >> 16) as u32, details: kind as u32 };
+    let (generation, declared, pipe) = ((rest >> 16) as u32, kind % 2 == 0, (start >> 16) as u32);
+    let record = Record { instance, port: rest as u16, generation, details: kind as u32, declared, pipe };
     let values = [(); SEMAPHORES].map(|()| next());
     procref::fuzzing::set(&values, &record, guardian);
 });

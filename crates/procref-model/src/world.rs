@@ -3,7 +3,7 @@
 use crate::kernel::{Applied, Set, Undo};
 use procref::protocol::acquire::{self, Acquire, Ways};
 use procref::protocol::guardian::{self, Guardian};
-use procref::protocol::release::{self, Release};
+use procref::protocol::release::{self, Door, Release};
 use procref::protocol::set::{
     ANNOUNCE, CLIENTS, GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, HEIR_SHUT, HEIRS, Instance, JOIN,
     LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK, LOCK_UNGUARDED, MARK_DOWN, Op, RESIGN, Record,
@@ -31,6 +31,8 @@ pub struct Config {
     pub lingers: bool,
     /// Whether it can be recovered in place.
     pub recovers: bool,
+    /// By which door a client, in place of acquiring, stops the service from outside.
+    pub outside: Option<Door>,
     /// A mistake that is made on purpose, to see that the search finds it.
     pub mistake: Option<Mistake>,
 }
@@ -47,6 +49,7 @@ impl Default for Config {
             removals: 0,
             lingers: false,
             recovers: false,
+            outside: None,
             mistake: None,
         }
     }
@@ -503,6 +506,14 @@ impl World {
                     process.task = Task::Acquiring { machine, action, step: 0, set: 0, started: None, made: None };
                 });
                 next.push((format!("{place} acquires"), Ok(world)));
+                if let (Some(door), Some(set)) = (config.outside, self.set) {
+                    let (mut world, (machine, action)) = (self.clone(), Release::from_outside(door));
+                    world.edit(place, |process| {
+                        process.rounds -= 1;
+                        process.task = Task::Releasing { machine, action, step: 0, set: set.number, made: None };
+                    });
+                    next.push((format!("{place} stops it from outside"), Ok(world)));
+                }
             }
             Task::Idle => {}
             Task::Holding { set, service } => {
@@ -767,7 +778,7 @@ impl World {
                 let publishing = world.snapshot(set).map(|snapshot| {
                     let instance = Instance::Process { pid: u32::from(started.unwrap_or(0)) + 1, start: 1 };
                     let generation = snapshot.next_generation();
-                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0 })
+                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0, declared: false, pipe: 0 })
                 });
                 let applied = publishing.and_then(|publishing| world.apply(place, set, &publishing));
                 if let Some(event) = event(applied) {
@@ -925,6 +936,7 @@ impl World {
                 apply(world, &SOMEBODY_CAME, next);
             }
             (A::ShutAsHeir, _) => apply(world, &HEIR_SHUT, next),
+            (A::Shut(door), _) => apply(world, door.array(), next),
             (A::Resign, _) => apply(world, &RESIGN, next),
             (A::ReplaceGuardian, 0) => match world.apply(place, set, &LOCK_UNGUARDED) {
                 None => done(world, E::Gone, next),

@@ -1,5 +1,6 @@
 //! The searches, and the mistakes that they must find.
 
+use procref::protocol::release::Door;
 use procref_model::search::search;
 use procref_model::world::{Config, Mistake};
 
@@ -55,6 +56,19 @@ fn cancelled_waits() {
 fn lingering() {
     holds("lingering", Config { lingers: true, kills: 1, ..Config::default() });
     holds("lingering, two rounds", Config { lingers: true, rounds: 2, ..Config::default() });
+}
+
+#[test]
+fn stopped_from_outside() {
+    for door in [Door::Unheld, Door::Left] {
+        let config = Config { clients: 3, outside: Some(door), ..Config::default() };
+        holds("stopped from outside", config);
+        holds("stopped from outside, and two kills", Config { clients: 2, kills: 2, ..config });
+        holds("stopped from outside while it lingers", Config { clients: 2, kills: 1, lingers: true, ..config });
+    }
+    let forced = Config { outside: Some(Door::Forced), ..Config::default() };
+    let found = search(&forced, MOST).expect_err("by force, what is held is stopped");
+    println!("by force: {found}");
 }
 
 #[test]

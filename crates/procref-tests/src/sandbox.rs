@@ -3,7 +3,7 @@
 //! Tests run side by side, as any user, so nothing here looks at what other tests do: every service that a test names,
 //! every process that it starts and every file that procref writes for it carries the sandbox's own mark.
 
-use procref::protocol::set::{Instance, Op, SEMAPHORES, Snapshot};
+use procref::protocol::set::{Instance, Op, Record, SEMAPHORES, Snapshot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -285,8 +285,10 @@ fn is_in_use(id: i32) -> bool {
     snapshot(id).map(|snapshot| snapshot.view()).is_some_and(|view| view.clients > 0 || view.locked || view.guarded)
 }
 
+/// What a set of ours says; `None` if there is no such set.
+#[must_use]
 #[expect(unsafe_code, reason = "there is no safe wrapper for semctl")]
-fn snapshot(id: i32) -> Option<Snapshot> {
+pub fn snapshot(id: i32) -> Option<Snapshot> {
     let mut values = [0_u16; SEMAPHORES];
     // SAFETY: the set has this many semaphores, as /proc/sysvipc/sem says.
     let result = unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) };
@@ -315,8 +317,9 @@ pub fn started(pid: u32) -> u64 {
 pub fn reuse_number(id: i32, pid: u32) {
     let snapshot = snapshot(id).expect("the set is there");
     let Instance::Process { start, .. } = snapshot.record().instance else { panic!("no process is recorded") };
+    let record = Record { instance: Instance::Process { pid, start }, ..snapshot.record() };
     let operation = |op: &Op| libc::sembuf { sem_num: op.sem, sem_op: op.delta, sem_flg: libc::IPC_NOWAIT as i16 };
-    let mut operations: Vec<_> = snapshot.announcing(pid, start).iter().map(operation).collect();
+    let mut operations: Vec<_> = snapshot.recording(&record).iter().map(operation).collect();
     // SAFETY: the kernel reads that many operations.
     let result = unsafe { libc::semop(id, operations.as_mut_ptr(), operations.len()) };
     assert_eq!(result, 0, "the set can be changed");

@@ -222,7 +222,7 @@ impl SharedService {
 /// # Platform-specific behavior
 ///
 /// A child that was forked while this handle existed has no reference: its copy of the handle does nothing. A reference
-/// survives `execve(2)` and then is the new program's until it ends.
+/// survives `execve(2)` and then is the new program's until it ends; see [`keep`](Self::keep).
 #[derive(Debug)]
 #[must_use = "dropping the handle at once releases the service at once"]
 pub struct ServiceHandle {
@@ -258,6 +258,26 @@ impl ServiceHandle {
     /// What another process needs in order to hold the service by itself.
     pub(crate) fn need(&self) -> Result<Need> {
         self.lease.for_another()
+    }
+
+    /// Keeps the reference for as long as this process lives, also when it becomes another program by `execve(2)`. Nothing
+    /// is released any more, neither by this handle nor by others of the process: the last one does not count.
+    ///
+    /// The process is then a client like any other: when it ends, however it ends, and was the last one, the guardian stops
+    /// the service by the [stop ladder](crate::StopLadder).
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// The pipe by which clients are counted when the semaphore set is removed stays open across `execve`, and so the
+    /// process's children inherit it: whoever of them outlives it delays what is done in that case, and what the kernel does
+    /// when the guardian is killed besides all clients.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput): this is a forked child's copy, which has no reference. The
+    /// [system](crate::ErrorKind::System) refuses: then the reference is released.
+    pub fn keep(self) -> Result<()> {
+        self.lease.keep()
     }
 
     /// Releases the reference, as dropping the handle does, and says what went wrong.

@@ -69,6 +69,8 @@ pub enum ErrorKind {
     RecoverFailed,
     /// The service could not be stopped.
     StopFailed,
+    /// It is in use, so it was not stopped.
+    InUse,
     /// A time limit was reached.
     TimedOut,
     /// No guardian could be made.
@@ -255,6 +257,7 @@ impl From<Error> for io::Error {
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::InUse => io::ErrorKind::ResourceBusy,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)

@@ -4,7 +4,8 @@
 
 use crate::name::ServiceName;
 use crate::protocol::set::{
-    CLIENTS, GUARDIAN, Instance, LAYOUT, LOCK, MAX_NAME, NAME, NAMESPACE, Op, Record, SEMAPHORES, Snapshot, UP, Values,
+    ASKED, CLIENTS, GUARDIAN, Instance, LAYOUT, LOCK, MAX_NAME, NAME, NAMESPACE, Op, Record, SEMAPHORES, Snapshot, UP,
+    Values,
 };
 use crate::sys::hints;
 
@@ -67,7 +68,14 @@ pub fn set(values: &Values, record: &Record, pid: u32) {
     assert!(snapshot.namespace() < 1 << 30);
     assert!(snapshot.next_generation() > 0 && snapshot.next_failures() < MOST);
 
-    let record = Record { generation: record.generation % (1 << 30), details: record.details % (1 << 30), ..*record };
+    let piece = |number: u32| number % (1 << 30);
+    let record = Record {
+        generation: piece(record.generation),
+        details: piece(record.details),
+        pipe: piece(record.pipe),
+        declared: record.declared && matches!(record.instance, Instance::Process { .. }),
+        ..*record
+    };
     let instance = match record.instance {
         Instance::Process { pid, start } => Instance::Process { pid: pid % (1 << 30), start: start % (1 << 45) },
         other => other,
@@ -89,9 +97,15 @@ pub fn set(values: &Values, record: &Record, pid: u32) {
     only_the_record_changes(&values, &after, &[UP]);
 
     if let Instance::Process { pid, start } = record.instance {
-        let after = apply(&values, &snapshot.announcing(pid, start)).expect("it always applies");
-        assert_eq!(Snapshot::new(after).record().instance, Instance::Process { pid, start });
-        only_the_record_changes(&values, &after, &[]);
+        let guardian = snapshot.guardian_pid().unwrap_or(0);
+        let announcing = apply(&values, &snapshot.announcing(pid, start, guardian, record.pipe));
+        let may = value(&values, ASKED) > 0 && view.guarded && !view.instance;
+        assert_eq!(announcing.is_some(), may, "for who asks, by the guardian, where nothing is recorded");
+        if let Some(after) = announcing {
+            assert_eq!(Snapshot::new(after).record().instance, Instance::Process { pid, start });
+            only_the_record_changes(&values, &after, &[]);
+        }
+        assert_eq!(apply(&values, &snapshot.announcing(pid, start, guardian ^ 1, record.pipe)), None);
     }
     for leave in [false, true] {
         let failing = apply(&values, &snapshot.failing(leave));
@@ -109,9 +123,9 @@ pub fn set(values: &Values, record: &Record, pid: u32) {
 }
 
 fn only_the_record_changes(before: &Values, after: &Values, others: &[u16]) {
-    use crate::protocol::set::{GUARDIAN_PID, INSTANCE};
+    use crate::protocol::set::{GUARDIAN_PID, INSTANCE, PIPE};
     for (sem, (before, after)) in (0..).zip(before.iter().zip(after)) {
-        let may = (INSTANCE..GUARDIAN_PID).contains(&sem) || others.contains(&sem);
+        let may = (INSTANCE..GUARDIAN_PID).contains(&sem) || (PIPE..PIPE + 2).contains(&sem) || others.contains(&sem);
         assert!(may || before == after, "semaphore {sem} changes from {before} to {after}");
     }
     const { assert!(GUARDIAN_PID < NAMESPACE && NAMESPACE < NAME && GUARDIAN < INSTANCE) };
@@ -172,11 +186,14 @@ mod tests {
             Just(Instance::Other),
             (any::<u32>(), any::<u64>()).prop_map(|(pid, start)| Instance::Process { pid, start }),
         ];
-        (instance, any::<u16>(), any::<u32>(), any::<u32>()).prop_map(|(instance, port, generation, details)| Record {
+        let numbers = (any::<u16>(), any::<u32>(), any::<u32>(), any::<u32>());
+        (instance, any::<bool>(), numbers).prop_map(|(instance, declared, (port, generation, details, pipe))| Record {
             instance,
             port,
             generation,
             details,
+            declared,
+            pipe,
         })
     }
 

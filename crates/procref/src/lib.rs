@@ -25,7 +25,8 @@
 //! # }
 //! ```
 //!
-//! A service that is a command needs no callbacks: see [`ServiceCommand`].
+//! A service that is a command needs no callbacks: see [`ServiceCommand`]. Who only wants to look at services, wait for one
+//! or stop one by hand finds that in [`observe`].
 //!
 //! # What it promises, in order of rank
 //!
@@ -71,6 +72,7 @@ pub mod fuzzing;
 pub mod guardian;
 mod info;
 mod name;
+pub mod observe;
 mod options;
 pub mod process;
 #[doc(hidden)]

@@ -55,6 +55,11 @@ impl Client {
                 Some(handle) => self.service.release(handle).map(|()| String::new()),
                 None => Err("it holds nothing".into()),
             },
+            ["keep"] => match self.handles.pop() {
+                Some(Handle::Blocking(handle)) => handle.keep().map(|()| String::new()),
+                Some(Handle::Tokio(handle)) => handle.keep().map(|()| String::new()),
+                None => Err("it holds nothing".into()),
+            },
             ["drop"] => {
                 drop(self.handles.pop());
                 Ok(String::new())
@@ -71,6 +76,13 @@ impl Client {
                 Ok(String::new())
             }
             ["fork"] => Ok(self.fork(|client| drop(std::mem::take(&mut client.handles)))),
+            // The child's copies of the handles, kept by it: says what came of that, and goes.
+            ["fork-keep"] => Ok(self.fork(|client| {
+                let kept = client.obey(&["keep"]).map_err(|error| error.kind());
+                std::process::exit(i32::from(kept != Err(procref::ErrorKind::InvalidInput)));
+            })),
+            // A child that stays: says which it is.
+            ["fork-stay"] => Ok(Self::fork_and_stay()),
             ["fork-exit"] => Ok(self.fork(|_| std::process::exit(0))),
             ["exec", program, arguments @ ..] => Err(Command::new(program).args(arguments).exec().into()),
             ["exit"] => std::process::exit(3),
@@ -97,6 +109,18 @@ impl Client {
         let (pid, lost) = (info.pid().unwrap_or(0), info.metadata_lost());
         self.handles.push(handle);
         Ok(format!("{pid} {} {generation} {lost} {}", info.port(), info.get("note").unwrap_or("")))
+    }
+
+    #[expect(unsafe_code, reason = "the standard library does not fork")]
+    fn fork_and_stay() -> String {
+        // SAFETY: the child only sleeps.
+        match unsafe { libc::fork() } {
+            0 => loop {
+                // SAFETY: it takes nothing.
+                unsafe { libc::pause() };
+            },
+            pid => pid.to_string(),
+        }
     }
 
     /// Forks a child that does something, and waits for its end: says how that was.

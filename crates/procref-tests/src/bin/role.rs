@@ -6,6 +6,7 @@ use procref::blocking::ServiceHandle;
 use procref_tests::actor::until;
 use procref_tests::part::{Part, Participant};
 use procref_tests::trace::mark;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 
 fn main() {
@@ -58,10 +59,22 @@ fn say(word: &str, result: Result<()>) {
 }
 
 fn marked<T>(look: impl FnOnce() -> T) -> T {
+    let free = std::env::var("FREE_DESCRIPTORS").ok().and_then(|free| free.parse::<u64>().ok());
+    let before = getrlimit(Resource::Nofile);
+    if let Some(free) = free {
+        // What is open has the lowest numbers.
+        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64 - 1;
+        limit_descriptors(Rlimit { current: Some(open + free), ..before });
+    }
     mark(1);
     let result = look();
     mark(2);
+    limit_descriptors(before);
     result
+}
+
+fn limit_descriptors(limit: Rlimit) {
+    setrlimit(Resource::Nofile, limit).expect("a lower limit, or the one that was there");
 }
 
 fn guarded(part: &Participant) {

@@ -1,7 +1,7 @@
 //! What lies under our key but is not ours: a clear error, never joined, never removed.
 
 use crate::kit::{Bed, apply, control, is_root, make_set, set_under};
-use procref::protocol::set::{CLIENTS, LAYOUT, Op, SEMAPHORES, Snapshot};
+use procref::protocol::set::{CLIENTS, LAYOUT, LAYOUT_VERSION, Op, SEMAPHORES, Snapshot};
 use procref::{Error, ErrorKind, SharedService};
 use procref_tests::sandbox::remove_set;
 use std::process::Command;
@@ -44,6 +44,9 @@ async fn assert_refused(bed: &Bed, service: &SharedService, foreign: &Foreign, k
             assert!(error.to_string().contains(text), "{text:?} in {error}");
         }
     }
+    let is_ours = |service: &procref::observe::Observed| service.name() == bed.name;
+    let listed = procref::observe::all().expect("they can be listed").iter().any(is_ours);
+    assert_eq!(listed, texts == ["namespace"], "it is listed only if it is this user's, and has this name");
     assert_eq!(control(foreign.0, CLIENTS, libc::GETVAL), 0, "never joined");
     assert_eq!(bed.calls.starts(), starts, "never started");
     assert!(!bed.sandbox.runtime_dir().exists());
@@ -64,9 +67,10 @@ async fn a_set_of_another_size() {
 #[tokio::test]
 async fn a_set_that_others_could_have_changed() {
     let bed = Bed::new();
-    let (key, service) = (bed.key(), bed.service());
+    let (namespace, key, service) = (namespace(&bed), bed.key(), bed.service());
     for mode in [0o666, 0o660, 0o606, 0o602, 0o640] {
         let foreign = Foreign(make_set(key, SEMAPHORES, mode));
+        name(foreign.0, bed.name.as_bytes(), namespace);
         let text = format!("has mode {mode:04o}");
         assert_refused(&bed, &service, &foreign, ErrorKind::PermissionDenied, &[&text]).await;
         assert_eq!(set_under(key), Some(foreign.0), "never removed");
@@ -76,10 +80,12 @@ async fn a_set_that_others_could_have_changed() {
 #[tokio::test]
 async fn a_set_of_another_layout() {
     let bed = Bed::new();
-    let (key, service) = (bed.key(), bed.service());
+    let (namespace, key, service) = (namespace(&bed), bed.key(), bed.service());
     let foreign = Foreign(make_set(key, SEMAPHORES, 0o600));
-    apply(foreign.0, &[Op { sem: LAYOUT, delta: 0x5202, undo: false, wait: false }]);
-    assert_refused(&bed, &service, &foreign, ErrorKind::Incompatible, &["layout 0x5202"]).await;
+    name(foreign.0, bed.name.as_bytes(), namespace);
+    apply(foreign.0, &[Op { sem: LAYOUT, delta: 1, undo: false, wait: false }]);
+    let text = format!("layout {:#06x}", LAYOUT_VERSION + 1);
+    assert_refused(&bed, &service, &foreign, ErrorKind::Incompatible, &[&text]).await;
     assert_eq!(set_under(key), Some(foreign.0), "never removed");
 }
 
@@ -115,7 +121,7 @@ async fn a_set_of_another_user() {
         return;
     }
     let bed = Bed::new();
-    let (key, service) = (bed.key(), bed.service());
+    let (namespace, key, service) = (namespace(&bed), bed.key(), bed.service());
     for mode in [0o600, 0o666] {
         let mut child = Command::new("true");
         child.uid(65534).gid(65534);
@@ -128,6 +134,7 @@ async fn a_set_of_another_user() {
         unsafe { child.pre_exec(make) };
         assert!(child.status().expect("it runs").success());
         let foreign = Foreign(set_under(key).expect("it has been made"));
+        name(foreign.0, bed.name.as_bytes(), namespace);
         let kind = ErrorKind::PermissionDenied;
         assert_refused(&bed, &service, &foreign, kind, &["belongs to user 65534", "not to user 0"]).await;
         assert_eq!(set_under(key), Some(foreign.0), "never removed");
@@ -142,8 +149,9 @@ async fn a_set_that_was_given_away() {
         return;
     }
     let bed = Bed::new();
-    let (key, service) = (bed.key(), bed.service());
+    let (namespace, key, service) = (namespace(&bed), bed.key(), bed.service());
     let foreign = Foreign(make_set(key, SEMAPHORES, 0o600));
+    name(foreign.0, bed.name.as_bytes(), namespace);
     // SAFETY: all zeros is a valid semid_ds.
     let mut data: libc::semid_ds = unsafe { std::mem::zeroed() };
     data.sem_perm.uid = 65534;
@@ -178,6 +186,8 @@ fn a_counter_refuses_them_too() {
     let bed = Bed::new();
     let counter = PlatformRefCounter::new(&bed.name).expect("a good name");
     counter.acquire().expect("it counts");
+    let is_ours = |service: &procref::observe::Observed| service.name() == bed.name;
+    assert!(!procref::observe::all().expect("they can be listed").iter().any(is_ours), "a counter is no service");
     let key = crate::kit::key_of(bed.set());
     counter.release().expect("it counts");
     let foreign = Foreign(make_set(key, SEMAPHORES, 0o606));

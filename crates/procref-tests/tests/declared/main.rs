@@ -281,6 +281,66 @@ fn guardian_and_clients_killed_in_the_same_instant() {
     }
 }
 
+/// Found by the soak: one who comes while there is no guardian was counted, but held another pipe than the service's or none.
+///
+/// 1. The guardian is killed, and nobody can make a new one at once.
+/// 2. A client comes, and makes one.
+/// 3. All who were there before are killed, and that guardian: the kernel sees that nobody holds the service's pipe, and
+///    tells it to stop.
+#[test]
+fn who_comes_while_there_is_no_guardian_keeps_the_service() {
+    let sandbox = Sandbox::new();
+    let first = Client::new(&sandbox, "between", "started");
+    let (service, guardian) = service_of(&sandbox, "between");
+    // It cannot notice.
+    rustix::process::pidfd_send_signal(&first.process, rustix::process::Signal::STOP).expect("it lives");
+    let held_guardian = sandbox::hold(guardian);
+    procref::process::kill(guardian);
+    assert!(sandbox::wait_for_end(&held_guardian, Instant::now() + sandbox::PATIENCE));
+    let second = Client::new(&sandbox, "between", "forked");
+    let (same, guardian) = service_of(&sandbox, "between");
+    assert!(!sandbox::has_ended(&same));
+    rustix::process::pidfd_send_signal(&second.process, rustix::process::Signal::STOP).expect("it lives");
+    let guardian = sandbox::hold(guardian);
+    rustix::process::pidfd_send_signal(&guardian, rustix::process::Signal::KILL).expect("it lives");
+    assert!(sandbox::wait_for_end(&guardian, Instant::now() + sandbox::PATIENCE));
+    first.kill();
+    assert!(sandbox::wait_for_end(&first.process, Instant::now() + sandbox::PATIENCE));
+    // What the kernel does when the last end is closed it has done by the time that its process has ended: the service
+    // would be on its way out, as its next answer shows.
+    let pid = held(&sandbox, "between").status().expect("it is known").info.and_then(|info| info.pid());
+    let pending = std::fs::read_to_string(format!("/proc/{}/status", pid.expect("it runs"))).expect("it lives");
+    assert!(pending.contains("ShdPnd:\t0000000000000000"), "it was told to stop: {pending}");
+    rustix::process::pidfd_send_signal(&second.process, rustix::process::Signal::CONT).expect("it lives");
+    assert!(!sandbox::has_ended(&service) && held(&sandbox, "between").acquire().is_ok());
+    assert!(!sandbox::has_ended(&service), "it is in use");
+    second.kill();
+    assert!(sandbox::wait_for_end(&service, Instant::now() + sandbox::PATIENCE));
+}
+
+/// One that takes its time to stop is not joined when nobody has held it for a moment: it is on its way out.
+#[test]
+fn what_the_kernel_has_told_to_stop_is_not_joined() {
+    let sandbox = Sandbox::new();
+    let client = Client::new(&sandbox, "leaving", "ignores-signals");
+    let (service, guardian) = service_of(&sandbox, "leaving");
+    let guardian = sandbox::hold(guardian);
+    for process in [&guardian, &client.process] {
+        rustix::process::pidfd_send_signal(process, rustix::process::Signal::STOP).expect("it lives");
+    }
+    for process in [&guardian, &client.process] {
+        rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL).expect("it lives");
+        assert!(sandbox::wait_for_end(process, Instant::now() + sandbox::PATIENCE));
+    }
+    assert!(!sandbox::has_ended(&service));
+    let ladder = StopLadder::new(StopSignal::Terminate, Duration::from_millis(50));
+    let command = script(&sandbox, "echo done; exec sleep 1000").ready(Ready::log("done"));
+    let next = builder(&sandbox, "leaving").stop_ladder(ladder).command(command).build().expect("it can be described");
+    let handle = next.acquire().expect("another one is started");
+    assert!(sandbox::has_ended(&service), "the first one was finished before");
+    handle.release().expect("it stops");
+}
+
 #[test]
 fn a_starter_killed_while_the_service_becomes_ready() {
     let sandbox = Sandbox::new();

@@ -2,6 +2,7 @@
 
 use crate::{ACTOR, World, await_end, both, signal_all};
 use procref_tests::Actor;
+use procref_tests::actor::until;
 use procref_tests::sandbox::{has_ended, hold};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::fs;
@@ -54,6 +55,8 @@ both! {
         let [mut holder, mut other] = world.actors();
         holder.acquire();
         let guardian = world.guardian();
+        // It says that it watches before it goes to sleep.
+        until("it sleeps", || fs::read_to_string(format!("/proc/{guardian}/stat")).ok()?.contains(") S ").then_some(()));
         let before = switches(guardian);
         // Others come and go, and never as the last.
         other.tell("rounds 100");

@@ -84,6 +84,8 @@ pub(crate) struct Stage {
     pub(crate) test: Participant,
     /// And holds the service, where the role wants that.
     held: Option<ServiceHandle>,
+    /// How many descriptors the program may still have while it plays its role.
+    pub(crate) free_descriptors: Option<usize>,
     role: Role,
 }
 
@@ -99,13 +101,16 @@ impl Stage {
             procref::process::kill(pid);
             assert!(wait_for_end(&process, Instant::now() + PATIENCE), "it was killed");
         }
-        Self { sandbox, part, test, held, role: *role }
+        Self { sandbox, part, test, held, free_descriptors: None, role: *role }
     }
 
     /// Runs the program, which does `mode`. What it says of panics goes to a file.
     pub(crate) fn run(&self, mode: &str, on_stop: impl FnMut(&Stop) -> Then + Send) -> Outcome<Traced> {
         let mut command = self.sandbox.command(ROLE);
         command.args([mode, if self.role.started { "started" } else { "forked" }]).args(self.part.arguments());
+        if let Some(free) = self.free_descriptors {
+            command.env("FREE_DESCRIPTORS", free.to_string());
+        }
         command.stderr(File::create(self.complaints()).expect("a file"));
         let follow = match self.role.whom {
             Whom::Program => Follow::Threads,
@@ -152,6 +157,11 @@ impl Stage {
             None | Some(Ok(())) => Ok(()),
             Some(Err(error)) => broken(Promise::OthersUnharmed, format!("cannot release: {error}")),
         }
+    }
+
+    /// The same where the test may be counted no longer.
+    pub(crate) fn leave_what_may_be_gone(&mut self) {
+        let _ = self.held.take().map(ServiceHandle::release);
     }
 
     /// Nobody is there any more, so no process is left. What stays at the most is a set that records nothing, in which the

@@ -127,7 +127,11 @@ impl Prepared {
     }
 
     /// Has the commands done that come before the first start, by `run`, which has a guardian start one.
-    pub(super) fn prepare_once(&self, spec: &Spec, mut run: impl FnMut(&mut Launch) -> Result<Reports>) -> Result<()> {
+    pub(super) fn prepare_once(
+        &self,
+        spec: &Spec,
+        mut run: impl FnMut(&mut Launch) -> Result<io::Result<Reports>>,
+    ) -> Result<()> {
         let Some(state) = self.state.as_ref().filter(|_| !self.prepare.is_empty()) else { return Ok(()) };
         if !state.begin_preparing()? {
             return Ok(());
@@ -137,11 +141,9 @@ impl Prepared {
             let mark = LogMark::before_start(&self.log);
             let program = self.program(line, libc::SIGKILL)?;
             let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
-            let mut reports = run(&mut launch)?;
             let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
             let name = &line.program;
-            reports
-                .started()
+            let mut reports = run(&mut launch)?
                 .map_err(|error| failed(format!("cannot start {name:?}, which prepares it")).source(error))?;
             let limit = spec.settings.start_timeout;
             match reports.ended(limit.as_millis().try_into().unwrap_or(u64::MAX)) {
@@ -181,11 +183,11 @@ impl Prepared {
         spec: &Spec,
         set: Set,
         mark: &LogMark,
-        mut reports: Reports,
+        started: io::Result<Reports>,
     ) -> Result<ServiceInfo> {
         let program = &self.line.program;
         let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
-        reports.started().map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
+        let reports = started.map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
         let snapshot = set.snapshot().map_err(|error| Error::set(&spec.name, "read the semaphore set", error))?;
         let ended = |mut reports: Reports, log: &[String]| {
             /// The guardian reaps at once.

@@ -1,23 +1,23 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
 use super::declared::{self, Prepared};
-use super::hooks::Hooks;
+use super::hooks::{Hooks, NoHooks};
 use super::{Member, Spec, Watched};
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::process::Known;
 use crate::protocol::acquire::{self, Acquire, Ways};
-use crate::protocol::release::{self, Release};
+use crate::protocol::release::{self, Door, Release};
 use crate::protocol::set::{
-    ANNOUNCE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN,
-    LOCK_UNGUARDED, MARK_DOWN, Op, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK, WITHDRAW,
-    WITHDRAW_AND_UNLOCK,
+    ANNOUNCE, ASK, ASK_NO_MORE, AWAIT_UNLOCKED, HEIR_SHUT, Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST,
+    LEAVE_TO_GUARDIAN, LOCK_UNGUARDED, MARK_DOWN, Op, RESIGN, Record, SOMEBODY_CAME, Snapshot, TAKE_LOCK, UNLOCK,
+    WITHDRAW, WITHDRAW_AND_UNLOCK,
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
 use crate::sys::service::Reports;
-use crate::sys::{self, Process, Set, SetError, Witness, guardian};
+use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -114,9 +114,9 @@ impl Acquiring {
                 (A::Abandon, _) => self.abandon(),
             };
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
-            // Arrays that ask for nothing but that the lock be free, and for that they wait.
-            if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock) = (event, self.action) {
-                let error = Error::set(&self.spec.name, "begin or end a transition", SetError::Refused);
+            // Nobody but a program that is not ours can be the cause of that.
+            if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock | A::Finish) = (event, self.action) {
+                let error = Error::set(&self.spec.name, "go on", SetError::Refused);
                 self.error.get_or_insert(error);
             }
             self.action = self.machine.next(event);
@@ -275,6 +275,18 @@ impl Acquiring {
         if !snapshot.view().up {
             return self.unhealthy("it is being finished");
         }
+        if record.pipe != 0
+            && let (Instance::Process { pid, .. }, Some(process)) = (record.instance, &process)
+        {
+            match self.hold_pipe(pid, process, record.pipe, snapshot) {
+                Ok(true) => {}
+                Ok(false) => return self.unhealthy("all who held it were killed, and the kernel has told it to stop"),
+                Err(error) => {
+                    let what = "cannot open the pipe by which the kernel knows that somebody holds it";
+                    return self.failed(Error::new(ErrorKind::System, what).source(error));
+                }
+            }
+        }
         let info = self.recorded_info(&record);
         if let Some(hooks) = hooks
             && hooks.checks_health()
@@ -284,6 +296,29 @@ impl Acquiring {
         }
         self.found = Some(Found { info, process });
         acquire::Event::Healthy
+    }
+
+    /// Who is counted has to be among those who hold the service's pipe before it may rely on the service: the kernel stops
+    /// that when nobody holds the pipe, whatever the count says. `Ok(false)`: it has done so.
+    fn hold_pipe(&mut self, pid: u32, service: &Process, pipe: u32, seen: Snapshot) -> io::Result<bool> {
+        let holds = |witness: &Option<Witness>| witness.as_ref().is_some_and(|witness| witness.is_of(pipe));
+        if holds(&self.witness) {
+            return Ok(true);
+        }
+        if let Some((pid, guardian)) = hold_guardian(self.set(), Some(seen)) {
+            // As long as the guardian lives, somebody has held it.
+            let opened = Witness::of_guardian(pid, &guardian).ok();
+            if holds(&opened) {
+                self.witness = opened;
+                return Ok(true);
+            }
+        }
+        match Witness::of_service(pid, service, pipe)? {
+            Floor::Held(witness) => self.witness = Some(witness),
+            Floor::None => {}
+            Floor::Abandoned => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn unhealthy(&self, why: &str) -> acquire::Event {
@@ -437,9 +472,15 @@ impl Acquiring {
 
     /// Has a new guardian start something as its child. The one before, which holds no state, makes way for it, and what it
     /// had started is finished.
-    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<Reports> {
+    ///
+    /// What comes back tells whether it was started, and is recorded.
+    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Reports>> {
+        /// A guardian of somebody who was killed may come in between, and record what it starts before it is found.
+        const ATTEMPTS: usize = 5;
         let read = |error| Error::set(&spec.name, "read the semaphore set", error);
-        let made = loop {
+        let _asked = Asked::new(self.set()).map_err(|error| Error::set(&spec.name, "ask for a start", error))?;
+        let mut attempts = 0;
+        loop {
             let snapshot = self.read().map_err(read)?;
             if let Some((pid, process)) = hold_guardian(self.set(), Some(snapshot)) {
                 if self.witness.is_none() {
@@ -463,14 +504,17 @@ impl Acquiring {
                 launch.program.floor_signal = 0;
             }
             let (witness, launch) = (self.witness.as_ref(), Some(&*launch));
-            if let Some(made) = launch_guardian(spec, self.set(), witness, complete, launch, stopper)? {
-                break made;
+            let Some(made) = launch_guardian(spec, self.set(), witness, complete, launch, stopper)? else { continue };
+            if made.witness.is_some() {
+                self.witness = made.witness;
             }
-        };
-        if made.witness.is_some() {
-            self.witness = made.witness;
+            let mut reports = made.reports;
+            attempts += 1;
+            match reports.started() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
+                result => return Ok(result.map(|()| reports)),
+            }
         }
-        Ok(made.reports)
     }
 
     fn recover(&mut self, hooks: &dyn Hooks) -> acquire::Event {
@@ -489,7 +533,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, Asked::Not, None)
+                stop_process(&self.spec, pid, start, Told::Nothing, record.declared.then_some(None))
             }
             _ => Ok(()),
         };
@@ -542,6 +586,8 @@ impl Acquiring {
             port: info.port(),
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
+            declared: self.spec.declared.is_some(),
+            pipe: snapshot.record().pipe,
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {
@@ -695,6 +741,8 @@ pub(super) struct Releasing {
     asked: bool,
     /// The reference, where it is not one that was never complete.
     member: Option<Arc<Member>>,
+    /// Nothing is given back: it is stopped by somebody who holds nothing.
+    from_outside: bool,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -703,7 +751,7 @@ pub(super) struct Releasing {
 #[derive(Debug)]
 pub(super) enum Released {
     /// It is over.
-    Over(Result<()>),
+    Over(Result<release::Outcome>),
     /// The reference has been given back. When the service has lingered, `on_last_release` is to be called by this
     /// process, if it still lives.
     AsHeir(Releasing),
@@ -728,7 +776,8 @@ impl Releasing {
         (machine, action): (Release, release::Action),
     ) -> Self {
         let spec = Arc::clone(spec);
-        Self { machine, action, spec, set, info: None, asked: false, member: None, witness, error: None }
+        let (info, asked, member, from_outside, error) = (None, false, None, false, None);
+        Self { machine, action, spec, set, info, asked, member, from_outside, witness, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -766,6 +815,7 @@ impl Releasing {
                 (A::ShutAsHeir, _) => self.event(self.set.apply_while_wanted(&HEIR_SHUT, || false).map(|_| ())),
                 (A::Resign, _) => self.event(self.set.apply(&RESIGN)),
                 (A::LeaveLast, _) => self.event(self.set.apply_while_wanted(&LEAVE_LAST, || false).map(|_| ())),
+                (A::Shut(door), _) => self.event(self.set.apply_while_wanted(door.array(), || false).map(|_| ())),
                 (A::MarkDown, _) => self.mark_down(),
                 (A::Stop, Some(hooks)) => self.stop(hooks),
                 (A::Finish, _) => self.finish_instance(),
@@ -833,13 +883,14 @@ impl Releasing {
         }
     }
 
-    fn outcome(&mut self, outcome: release::Outcome) -> Result<()> {
+    fn outcome(&mut self, outcome: release::Outcome) -> Result<release::Outcome> {
         use release::Outcome as O;
         match outcome {
+            O::SetRemoved if self.from_outside && self.error.is_none() => Ok(outcome),
             O::SetRemoved => Err(self.error.take().unwrap_or_else(|| Error::set_removed(&self.spec.name, "release"))),
             outcome => {
                 tracing::debug!(service = %self.spec.name, ?outcome, "released");
-                self.error.take().map_or(Ok(()), Err)
+                self.error.take().map_or(Ok(outcome), Err)
             }
         }
     }
@@ -851,7 +902,8 @@ impl Releasing {
             Err(SetError::Gone) => release::Event::Gone,
             Err(error) => {
                 // The kernel refuses to take the reference back: the process's end will.
-                self.error = Some(Error::set(&self.spec.name, "leave", error));
+                let operation = if self.from_outside { "stop it" } else { "leave" };
+                self.error = Some(Error::set(&self.spec.name, operation, error));
                 release::Event::Gone
             }
         }
@@ -865,6 +917,11 @@ impl Releasing {
         let record = snapshot.record();
         if record.instance == Instance::None {
             return release::Event::Refused;
+        }
+        if self.from_outside && record.instance == Instance::Other {
+            let what = "it is not one process, so only the on_last_release of a program that describes it can stop it";
+            self.error = Some(Error::new(ErrorKind::StopFailed, what).service(&self.spec.name));
+            return release::Event::Failed;
         }
         self.info = Some((recorded_info(&self.spec, self.set, &record), known(&record)));
         match self.set.apply(&MARK_DOWN) {
@@ -949,6 +1006,16 @@ impl Drop for Releasing {
     }
 }
 
+/// Stops what runs, on behalf of somebody who holds nothing, and says how that went.
+pub(super) fn stop_from_outside(spec: &Arc<Spec>, set: Set, door: Door) -> Result<release::Outcome> {
+    let mut releasing = Releasing::of_set(spec, set, None, Release::from_outside(door));
+    releasing.from_outside = true;
+    match releasing.finish(&NoHooks) {
+        Released::Over(result) => result,
+        Released::AsHeir(_) | Released::WouldBlock(_) => Ok(release::Outcome::Left),
+    }
+}
+
 /// What stands in the way.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -999,20 +1066,22 @@ fn known(record: &Record) -> Option<Known> {
 /// Makes sure that the recorded instance has gone, and forgets it. `asked`: it has just been asked to. `stop_other` stops what is not a process.
 fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce() -> Result<()>) -> Result<(), Trouble> {
     let snapshot = set.snapshot().map_err(Trouble::Set)?;
-    match snapshot.record().instance {
+    let record = snapshot.record();
+    match record.instance {
         Instance::None => return Ok(()),
         Instance::Process { pid, start } => {
             let lives =
                 || Process::open_recorded(pid, start).is_ok_and(|found| found.is_some_and(|it| !it.has_ended()));
             let by_command = spec.has_stop_command() && !asked && lives();
-            let info = by_command.then(|| recorded_info(spec, set, &snapshot.record()));
+            let info = by_command.then(|| recorded_info(spec, set, &record));
             let command = info.and_then(|info| declared::ask_to_stop(spec, &info));
             let how = match (asked, &command) {
-                (true, _) => Asked::ByCallback,
-                (false, Some(_)) => Asked::ByCommand,
-                (false, None) => Asked::Not,
+                (true, _) => Told::ByCallback,
+                (false, Some(_)) => Told::ByCommand,
+                (false, None) => Told::Nothing,
             };
-            stop_process(spec, pid, start, how, snapshot.guardian_pid()).map_err(Trouble::Other)?
+            let sweeps = record.declared.then(|| snapshot.guardian_pid());
+            stop_process(spec, pid, start, how, sweeps).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -1020,20 +1089,37 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
     set.apply(&snapshot.forgetting()).map_err(Trouble::Set)
 }
 
+/// As long as this exists, a guardian may start the service for this process, which holds the lock.
+#[derive(Debug)]
+struct Asked(Set);
+
+impl Asked {
+    fn new(set: Set) -> Result<Self, SetError> {
+        set.apply(&ASK).map(|()| Self(set))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let _ = self.0.apply(&ASK_NO_MORE);
+    }
+}
+
 /// What has been done already to make a process end.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
-    Not,
+enum Told {
+    Nothing,
     ByCallback,
     ByCommand,
 }
 
-fn stop_process(spec: &Spec, pid: u32, start: u64, asked: Asked, guardian: Option<u32>) -> Result<()> {
+/// `sweeps`: none of its descendants may stay, among them the children of this guardian.
+fn stop_process(spec: &Spec, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
     let sweep = || {
-        if spec.declared.is_some() {
+        if let Some(guardian) = sweeps {
             sys::service::sweep(pid, start, guardian);
         }
     };
@@ -1041,9 +1127,9 @@ fn stop_process(spec: &Spec, pid: u32, start: u64, asked: Asked, guardian: Optio
         sweep();
         return Ok(());
     };
-    let stopped = match asked {
-        Asked::ByCommand => sys::stop_asked(&process, &spec.ladder),
-        _ => sys::stop(&process, &spec.ladder, matches!(asked, Asked::ByCallback)),
+    let stopped = match told {
+        Told::ByCommand => sys::stop_asked(&process, &spec.ladder),
+        _ => sys::stop(&process, &spec.ladder, matches!(told, Told::ByCallback)),
     };
     match stopped {
         Ok(true) => {

@@ -21,3 +21,37 @@ pub(crate) trait Hooks: fmt::Debug + Send + Sync {
     /// `on_last_release`.
     fn stop(&self, info: ServiceInfo) -> Result<()>;
 }
+
+/// Those of somebody who does not know the service but by its name.
+#[derive(Debug)]
+pub(super) struct NoHooks;
+
+impl Hooks for NoHooks {
+    fn start(&self) -> Result<ServiceInfo> {
+        Err("there is no on_first_acquire".into())
+    }
+
+    fn checks_health(&self) -> bool {
+        false
+    }
+
+    fn is_healthy(&self, _: ServiceInfo) -> bool {
+        true
+    }
+
+    fn recovers(&self) -> bool {
+        false
+    }
+
+    fn recover(&self, _: ServiceInfo) -> Result<ServiceInfo> {
+        Err("there is no on_recover".into())
+    }
+
+    fn stops(&self) -> bool {
+        false
+    }
+
+    fn stop(&self, _: ServiceInfo) -> Result<()> {
+        Ok(())
+    }
+}

@@ -7,6 +7,7 @@
 mod declared;
 mod driver;
 pub(crate) mod hooks;
+pub(crate) mod observe;
 pub(crate) mod status;
 mod ticket;
 
@@ -353,13 +354,18 @@ impl Job {
 /// What came of a release that went to its end. An heir goes on on a thread that nobody waits for.
 fn left(released: Released, spec: &Arc<Spec>, later: &Arc<dyn Hooks>) -> Result<()> {
     let releasing = match released {
-        Released::Over(result) => return result,
+        Released::Over(result) => return result.map(drop),
         Released::AsHeir(releasing) | Released::WouldBlock(releasing) => releasing,
     };
-    let (name, hooks) = (spec.name.clone(), Arc::clone(later));
+    let (name, hints, hooks) = (spec.name.clone(), spec.hints.clone(), Arc::clone(later));
     let spawned = spawn(spec, move || {
-        if let Released::Over(Err(error)) = releasing.finish(&*hooks) {
-            tracing::error!(service = %name, %error, "cannot stop the service that has lingered");
+        match releasing.finish(&*hooks) {
+            // Somebody else has stopped it.
+            Released::Over(Err(error)) if error.kind() == ErrorKind::SetRemoved && hints.live().is_none() => {}
+            Released::Over(Err(error)) => {
+                tracing::error!(service = %name, %error, "cannot stop the service that has lingered");
+            }
+            _ => {}
         }
     });
     if let Err(error) = spawned {
@@ -490,6 +496,26 @@ impl Lease {
             Phase::Idle => return Err(Error::new(ErrorKind::System, "lost its reference").service(&self.spec.name)),
         }
         Ok(Begun::Waits(pending))
+    }
+
+    /// Gives the handle up without giving its share of the reference back: the process keeps that until it ends, whatever
+    /// program it becomes.
+    pub(crate) fn keep(self) -> Result<()> {
+        if self.pid != crate::sys::current_pid() {
+            let what = "a forked child's copy of a handle has no reference that could be kept";
+            return Err(Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name));
+        }
+        let kept = self.member.witness.as_ref().map_or(Ok(()), Witness::keep_on_exec);
+        if let Err(error) = kept {
+            let what = "cannot keep the second witness's pipe open for another program";
+            let error = Error::new(ErrorKind::System, what).service(&self.spec.name).source(error);
+            let_go(self);
+            return Err(error);
+        }
+        // It stays counted among the handles, and what it holds stays open: until this program has ended, its guardian is
+        // watched, and the service's number is known.
+        mem::forget(self);
+        Ok(())
     }
 
     /// Begins to release: does what does not block, and has a thread do the rest.

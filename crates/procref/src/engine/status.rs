@@ -3,9 +3,10 @@
 use super::{Phase, Spec, entry};
 use crate::error::{Error, Result};
 use crate::info::ServiceInfo;
-use crate::protocol::set::{Instance, Snapshot};
-use crate::sys::{Process, Set, SetError};
+use crate::protocol::set::{Instance, Record, Snapshot};
+use crate::sys::{self, Process, Set, SetError};
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 /// What a service is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +20,8 @@ pub enum ServiceState {
     Up,
     /// It runs, nobody holds it, and the guardian gives it its linger time.
     Lingering,
-    /// It was up, and its process has ended; the next `acquire` recovers it.
+    /// It was up, and its process has ended, or it was stopped though processes hold it; the next `acquire` recovers it or
+    /// starts it anew.
     Dead,
     /// It was killed half-way through a start or a stop, or its guardian and all clients were killed in the same
     /// instant; the next `acquire` adopts or finishes what is left.
@@ -55,15 +57,28 @@ pub struct Status {
     pub info: Option<ServiceInfo>,
     /// Which instance it is: counts up with every start and recovery for as long as the service is in use.
     pub generation: u32,
+    /// What is left of the linger time, while the service is [`Lingering`](ServiceState::Lingering); `None` also in the
+    /// instant in which that begins or ends.
+    pub linger_left: Option<Duration>,
+    /// When the service's process started. `None` if it has ended.
+    pub started: Option<SystemTime>,
 }
 
 impl Status {
-    const STOPPED: Self =
-        Self { state: ServiceState::Stopped, clients: 0, waiting: 0, guardian: None, info: None, generation: 0 };
+    const STOPPED: Self = Self {
+        state: ServiceState::Stopped,
+        clients: 0,
+        waiting: 0,
+        guardian: None,
+        info: None,
+        generation: 0,
+        linger_left: None,
+        started: None,
+    };
 }
 
 /// The set that counts this process, or the one under the name.
-fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
+pub(super) fn look(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
     let entry = entry(&spec.name);
     let phase = entry.lock();
     let held = match &*phase {
@@ -81,7 +96,12 @@ fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
         }
     }
     drop(phase);
-    if let Some(found) = Set::open(&spec.name)? {
+    Set::open(&spec.name)
+}
+
+/// The same, and an error where there is none though the service lives.
+pub(super) fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
+    if let Some(found) = look(spec)? {
         return Ok(Some(found));
     }
     // No set, but a live service: "counted no longer" is not "count is 0".
@@ -98,6 +118,17 @@ fn find(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
     }
 }
 
+/// Whether what is recorded runs. What is not a process is believed to.
+pub(super) fn is_alive(record: &Record) -> bool {
+    match record.instance {
+        Instance::None => false,
+        Instance::Other => true,
+        Instance::Process { pid, start } => {
+            Process::open_recorded(pid, start).ok().flatten().is_some_and(|process| !process.has_ended())
+        }
+    }
+}
+
 pub(crate) fn count(spec: &Spec) -> Result<u32> {
     Ok(find(spec)?.map_or(0, |(_, snapshot)| snapshot.view().clients.into()))
 }
@@ -106,19 +137,13 @@ pub(crate) fn status(spec: &Spec) -> Result<Status> {
     let Some((set, snapshot)) = find(spec)? else { return Ok(Status::STOPPED) };
     let view = snapshot.view();
     let waiting = match set.waiting() {
-        // The guardian sleeps until nobody is left, not for the lock.
-        Ok(waiting) => waiting.try_into().unwrap_or(u32::MAX),
+        // The guardian sleeps until nobody is left, not for the lock; but who looks on may wait for it, too.
+        Ok(waiting) => waiting.try_into().unwrap_or(u32::MAX).min(view.clients.into()),
         Err(SetError::Gone) => return Ok(Status::STOPPED),
         Err(error) => return Err(Error::set(&spec.name, "look at the semaphore set", error)),
     };
     let record = snapshot.record();
-    let alive = match record.instance {
-        Instance::None => false,
-        Instance::Other => true,
-        Instance::Process { pid, start } => {
-            Process::open_recorded(pid, start).ok().flatten().is_some_and(|process| !process.has_ended())
-        }
-    };
+    let alive = is_alive(&record);
     let guardian = snapshot.guardian_pid();
     let state = match (view.locked, view.up, view.instance) {
         (true, ..) => ServiceState::Changing,
@@ -126,9 +151,19 @@ pub(crate) fn status(spec: &Spec) -> Result<Status> {
         (false, true, _) if view.clients > 0 => ServiceState::Up,
         (false, true, _) if guardian.is_some() => ServiceState::Lingering,
         (false, true, _) | (false, false, true) => ServiceState::Orphaned,
+        (false, false, false) if view.clients > 0 && view.generation > 0 => ServiceState::Dead,
         (false, false, false) if view.clients > 0 => ServiceState::Changing,
         (false, false, false) => ServiceState::Stopped,
     };
+    let linger_left = match state {
+        ServiceState::Lingering => snapshot.linger_until().map(sys::time_until).filter(|left| !left.is_zero()),
+        _ => None,
+    };
+    let started = match record.instance {
+        Instance::Process { start, .. } if alive => Some(sys::start_time(start)),
+        _ => None,
+    };
     let info = view.instance.then(|| super::driver::recorded_info(spec, set, &record));
-    Ok(Status { state, clients: view.clients.into(), waiting, guardian, info, generation: record.generation })
+    let (clients, generation) = (view.clients.into(), record.generation);
+    Ok(Status { state, clients, waiting, guardian, info, generation, linger_left, started })
 }

@@ -1,4 +1,7 @@
-//! What a process does to give its reference back: leave, or, as the last one, stop the service.
+//! What a process does to give its reference back: leave, or, as the last one, stop the service. And what somebody does
+//! who holds nothing and stops it.
+
+use super::set::{Op, SHUT_LEFT, SHUT_UNHELD, TAKE_LOCK};
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +25,10 @@ pub enum Action {
     ReplaceGuardian,
     /// Apply [`LEAVE_LAST`](super::set::LEAVE_LAST). → `Done`, `Refused`, `Gone`
     LeaveLast,
+    /// Apply the [door's array](Door::array). → `Done`, `Refused`, `Gone`
+    Shut(Door),
     /// Apply [`MARK_DOWN`](super::set::MARK_DOWN) if the service is up. → `Done` (something is recorded),
-    /// `Refused` (nothing is), `Gone`
+    /// `Refused` (nothing is), `Failed` (what is recorded cannot be stopped from outside), `Gone`
     MarkDown,
     /// Call `on_last_release`. → `Done`
     Stop,
@@ -35,6 +40,29 @@ pub enum Action {
     Unlock,
     /// It is over.
     Return(Outcome),
+}
+
+/// How somebody who holds nothing begins a transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// Only if nobody holds or awaits the service.
+    Unheld,
+    /// Only if, besides, nobody sees to its end.
+    Left,
+    /// Whoever holds it.
+    Forced,
+}
+
+impl Door {
+    /// What begins the transition.
+    #[must_use]
+    pub const fn array(self) -> &'static [Op] {
+        match self {
+            Self::Unheld => &SHUT_UNHELD,
+            Self::Left => &SHUT_LEFT,
+            Self::Forced => &TAKE_LOCK,
+        }
+    }
 }
 
 /// What came of an action.
@@ -59,8 +87,12 @@ pub enum Outcome {
     Left,
     /// The service lingers, and this process is an heir: go on with [`Release::inherit`].
     LeftAsHeir,
-    /// This was the last reference, and the service has been stopped.
+    /// This was the last reference, or an end by force, and the service has been stopped.
     Stopped,
+    /// Nothing was recorded, so there was nothing to stop.
+    Empty,
+    /// Somebody holds it, or sees to its end: nothing was done.
+    Refused,
     /// The service could not be stopped; the guardian goes on trying.
     Failed,
     /// The set had been removed: the reference was counted no longer.
@@ -76,6 +108,7 @@ enum State {
     Lingering,
     ShuttingAsHeir,
     Resigning,
+    Shutting,
     MarkingDown,
     Stopping,
     Finishing,
@@ -103,6 +136,12 @@ impl Release {
     #[must_use]
     pub const fn inherit() -> (Self, Action) {
         (Self { state: State::Lingering, lingers: false, stops: true }, Action::Linger)
+    }
+
+    /// What somebody does who holds nothing.
+    #[must_use]
+    pub const fn from_outside(door: Door) -> (Self, Action) {
+        (Self { state: State::Shutting, lingers: false, stops: false }, Action::Shut(door))
     }
 
     /// Whether this process is counted as an heir.
@@ -141,9 +180,10 @@ impl Release {
 
             // Exactly one of the two arrays applies at any moment, so this ends.
             (S::LeavingLast, E::Refused) => self.go(S::Leaving, A::LeaveNotLast),
-            (S::LeavingLast | S::ShuttingAsHeir, E::Done) => self.go(S::MarkingDown, A::MarkDown),
+            (S::Shutting, E::Refused) => self.end(Outcome::Refused),
+            (S::LeavingLast | S::ShuttingAsHeir | S::Shutting, E::Done) => self.go(S::MarkingDown, A::MarkDown),
             (S::MarkingDown, E::Done) => self.go(S::Stopping, A::Stop),
-            (S::MarkingDown, E::Refused) => self.go(S::Ending(Outcome::Stopped), A::Remove),
+            (S::MarkingDown, E::Refused) => self.go(S::Ending(Outcome::Empty), A::Remove),
             (S::Stopping, E::Done) => self.go(S::Finishing, A::Finish),
             (S::Finishing, E::Done) => self.go(S::Ending(Outcome::Stopped), A::Remove),
             // The guardian, which wakes as the lock is free, goes on with it.

@@ -9,7 +9,7 @@
 //! a semaphore with undo is only ever given back by the process that took it.
 
 /// The value of [`LAYOUT`] in a set that has been named: `R` and the version of this layout.
-pub const LAYOUT_VERSION: u16 = 0x5201;
+pub const LAYOUT_VERSION: u16 = 0x5202;
 
 /// Which layout the set has; 0 in a fresh set.
 pub const LAYOUT: u16 = 0;
@@ -43,8 +43,15 @@ pub const DETAILS: u16 = 18;
 pub const GUARDIAN_PID: u16 = 20;
 /// Fingerprint of the namespaces in which pids and start times mean what they say. Two pieces.
 pub const NAMESPACE: u16 = 22;
+/// When the linger ends, in milliseconds of the monotonic clock; 0 while nothing lingers. Written by the guardian alone.
+/// Three pieces.
+pub const LINGER_UNTIL: u16 = 24;
+/// Fingerprint of the pipe whose end the service holds; 0 where the kernel is not to signal it. Two pieces.
+pub const PIPE: u16 = 27;
+/// 1 while somebody who holds the lock waits for a guardian to start the service. With undo.
+pub const ASKED: u16 = 29;
 /// The service's name, two bytes in each.
-pub const NAME: u16 = 24;
+pub const NAME: u16 = 30;
 /// How many semaphores the set has.
 pub const SEMAPHORES: usize = NAME as usize + MAX_NAME / 2;
 
@@ -57,6 +64,8 @@ pub const INSTANCE_NONE: u16 = 0;
 pub const INSTANCE_PROCESS: u16 = 1;
 /// A service that is not one process is recorded: a container, a socket path.
 pub const INSTANCE_OTHER: u16 = 2;
+/// A process is recorded as for [`INSTANCE_PROCESS`], and a guardian started it: no descendant of it may stay.
+pub const INSTANCE_DECLARED: u16 = 3;
 
 /// The largest value of a semaphore (SEMVMX).
 const COUNTER_WRAP: u16 = 32_767;
@@ -148,6 +157,17 @@ pub const COUNT_ANOTHER: [Op; 4] =
     [Op::add(CLIENTS, -1), Op::add(CLIENTS, 1), Op::zero(LOCK), Op::add(CLIENTS, 1).undo()];
 /// Takes a reference beside one that somebody holds for us, whatever transition is under way.
 pub const HOLD_TOO: [Op; 3] = [Op::add(CLIENTS, -1), Op::add(CLIENTS, 1), Op::add(CLIENTS, 1).undo()];
+/// Somebody who holds nothing shuts the door, unless somebody holds or awaits the service.
+pub const SHUT_UNHELD: [Op; 3] = [Op::zero(CLIENTS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// The same, unless somebody is there who sees to the service's end: a guardian, or an heir.
+pub const SHUT_LEFT: [Op; 5] =
+    [Op::zero(CLIENTS), Op::zero(GUARDIAN), Op::zero(HEIRS), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// Waits until the service is up and no transition is under way, and changes nothing.
+pub const AWAIT_UP: [Op; 3] = [Op::add(UP, -1).wait(), Op::add(UP, 1), Op::zero(LOCK).wait()];
+/// From here on a guardian may start the service for who does this, and holds the lock.
+pub const ASK: [Op; 1] = [Op::add(ASKED, 1).undo()];
+/// From here on nothing is recorded that a guardian may still be about to start.
+pub const ASK_NO_MORE: [Op; 1] = [Op::add(ASKED, -1).undo()];
 /// Waits for the end of a transition.
 pub const AWAIT_UNLOCKED: [Op; 1] = [Op::zero(LOCK).wait()];
 /// What the short-lived process of the undo probe does before it dies.
@@ -193,6 +213,18 @@ impl Ops {
     }
 }
 
+impl Ops {
+    /// Is it this value? Each of the two pieces is taken down by what it should be, asked to be zero, and put back.
+    fn compare_pieces(&mut self, sem: u16, value: u64) {
+        for piece in 0..2 {
+            let part = (value >> (PIECE_BITS * u32::from(piece)) & PIECE_MASK) as u16;
+            self.change(sem + piece, part, 0);
+            self.push(Op::zero(sem + piece));
+            self.change(sem + piece, 0, part);
+        }
+    }
+}
+
 impl std::ops::Deref for Ops {
     type Target = [Op];
     fn deref(&self) -> &[Op] {
@@ -227,6 +259,10 @@ pub struct Record {
     pub generation: u32,
     /// Checksum of the details file; 0 for no details.
     pub details: u32,
+    /// A guardian started the process: no descendant of it may stay.
+    pub declared: bool,
+    /// Fingerprint of the pipe by which the kernel knows whether anybody holds the service; 0 where there is none.
+    pub pipe: u32,
 }
 
 /// A consistent view of a set.
@@ -287,13 +323,23 @@ impl Snapshot {
         Record {
             instance: match self.value(INSTANCE) {
                 INSTANCE_NONE => Instance::None,
-                INSTANCE_PROCESS => Instance::Process { pid: self.pieces(PID, 2) as u32, start: self.pieces(START, 3) },
+                INSTANCE_PROCESS | INSTANCE_DECLARED => {
+                    Instance::Process { pid: self.pieces(PID, 2) as u32, start: self.pieces(START, 3) }
+                }
                 _ => Instance::Other,
             },
             port: self.pieces(PORT, 2) as u16,
             generation: self.pieces(GENERATION, 2) as u32,
             details: self.pieces(DETAILS, 2) as u32,
+            declared: self.value(INSTANCE) == INSTANCE_DECLARED,
+            pipe: self.pieces(PIPE, 2) as u32,
         }
+    }
+
+    /// When the linger ends, in milliseconds of the monotonic clock, while the guardian waits for that.
+    #[must_use]
+    pub fn linger_until(&self) -> Option<u64> {
+        Some(self.pieces(LINGER_UNTIL, 3)).filter(|&until| until != 0)
     }
 
     /// What the state machines decide by.
@@ -324,10 +370,16 @@ impl Snapshot {
         ops
     }
 
-    fn recording(&self, record: &Record) -> Ops {
-        let mut ops = Ops::new();
+    /// Records that, for who holds the lock.
+    #[must_use]
+    pub fn recording(&self, record: &Record) -> Ops {
+        self.and_record(Ops::new(), record)
+    }
+
+    fn and_record(&self, mut ops: Ops, record: &Record) -> Ops {
         let (kind, pid, start) = match record.instance {
             Instance::None => (INSTANCE_NONE, 0, 0),
+            Instance::Process { pid, start } if record.declared => (INSTANCE_DECLARED, pid, start),
             Instance::Process { pid, start } => (INSTANCE_PROCESS, pid, start),
             Instance::Other => (INSTANCE_OTHER, 0, 0),
         };
@@ -337,15 +389,28 @@ impl Snapshot {
         ops.change_pieces(&self.values, PORT, 2, u64::from(record.port));
         ops.change_pieces(&self.values, GENERATION, 2, u64::from(record.generation));
         ops.change_pieces(&self.values, DETAILS, 2, u64::from(record.details));
+        ops.change_pieces(&self.values, PIPE, 2, u64::from(record.pipe));
         ops
     }
 
-    /// Records a process that is being started: what it is, not that it is up. The transition goes on, and whoever it
+    /// Records a process that `guardian` starts: what it is, not that it is up. The transition goes on, and whoever it
     /// is left to by a crash finds a predecessor to be finished.
+    ///
+    /// Its process does this, which does not hold the lock. So it is refused unless who holds it still waits for just this
+    /// ([`ASKED`]), nothing else is recorded, and `guardian` is the one that watches: one that was slow to begin, and whose
+    /// starter has long gone, records nothing behind the back of somebody who has looked already.
     #[must_use]
-    pub fn announcing(&self, pid: u32, start: u64) -> Ops {
+    pub fn announcing(&self, pid: u32, start: u64, guardian: u32, pipe: u32) -> Ops {
+        let mut ops = Ops::new();
+        for op in
+            [Op::add(ASKED, -1), Op::add(ASKED, 1), Op::zero(INSTANCE), Op::add(GUARDIAN, -1), Op::add(GUARDIAN, 1)]
+        {
+            ops.push(op);
+        }
+        ops.compare_pieces(GUARDIAN_PID, u64::from(guardian));
         let generation = self.record().generation;
-        self.recording(&Record { instance: Instance::Process { pid, start }, port: 0, generation, details: 0 })
+        let instance = Instance::Process { pid, start };
+        self.and_record(ops, &Record { instance, port: 0, generation, details: 0, declared: true, pipe })
     }
 
     /// Publishes a started instance and ends the transition; refused where no guardian watches.
@@ -362,9 +427,9 @@ impl Snapshot {
     /// Forgets an instance that has gone. The transition goes on.
     #[must_use]
     pub fn forgetting(&self) -> Ops {
-        let record = self.record();
-        let mut ops =
-            self.recording(&Record { instance: Instance::None, port: 0, details: 0, generation: record.generation });
+        let generation = self.record().generation;
+        let nothing = Record { instance: Instance::None, port: 0, details: 0, generation, declared: false, pipe: 0 };
+        let mut ops = self.recording(&nothing);
         ops.change(UP, self.value(UP), 0);
         ops
     }
@@ -399,7 +464,7 @@ impl Snapshot {
     /// Makes `pid` the guardian, if there is none and the set is as this view has it.
     ///
     /// A guardian does not hold the lock, so each piece of its pid is compared as it is changed: taken down by what
-    /// it was, asked to be zero, and raised to what it shall be.
+    /// it was, asked to be zero, and raised to what it shall be. So is what one that was killed has left of a linger.
     #[must_use]
     pub fn guarding(&self, pid: u32) -> Ops {
         let mut ops = Ops::new();
@@ -412,9 +477,51 @@ impl Snapshot {
             ops.push(Op::zero(sem));
             ops.change(sem, 0, to);
         }
+        for sem in LINGER_UNTIL..LINGER_UNTIL + 3 {
+            ops.change(sem, self.value(sem), 0);
+            ops.push(Op::zero(sem));
+        }
+        ops
+    }
+
+    /// The guardian says how long it lingers. Empty if the set says so already.
+    #[must_use]
+    pub fn lingering(&self, until: u64) -> Ops {
+        let mut ops = Ops::new();
+        ops.change_pieces(&self.values, LINGER_UNTIL, 3, until);
+        ops
+    }
+
+    /// Completes as [`SOMEBODY_CAME`] does, and in the same instant nothing lingers any more: for the guardian, while the
+    /// set says that it lingers so long.
+    #[must_use]
+    pub fn somebody_came(&self) -> Ops {
+        let mut ops = Ops::new();
+        for op in SOMEBODY_CAME {
+            ops.push(op);
+        }
+        ops.change_pieces(&self.values, LINGER_UNTIL, 3, 0);
+        ops
+    }
+
+    /// Waits until a transition begins; refused, at once or as soon as that is so, where who is there or what is recorded is
+    /// not what this view has. The kernel looks at a sleeper's whole array whenever the set changes.
+    #[must_use]
+    pub fn next_change(&self) -> Ops {
+        let mut ops = Ops::new();
+        for sem in [CLIENTS, GUARDIAN, HEIRS, UP, INSTANCE, GENERATION, GENERATION + 1, PID, PID + 1] {
+            ops.change(sem, self.value(sem), 0);
+            ops.push(Op::zero(sem));
+            ops.change(sem, 0, self.value(sem));
+        }
+        ops.push(Op::add(LOCK, -1).wait());
+        ops.push(Op::add(LOCK, 1));
         ops
     }
 }
+
+/// The latest end of a linger that a set can tell.
+pub const LAST_LINGER: u64 = (1 << (3 * PIECE_BITS)) - 1;
 
 /// What the state machines decide by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -472,9 +579,18 @@ mod tests {
                 port: u16::MAX,
                 generation: (1 << 30) - 1,
                 details: (1 << 30) - 1,
+                declared: true,
+                pipe: (1 << 30) - 1,
             },
-            Record { instance: Instance::Other, port: 0, generation: 1, details: 0 },
-            Record { instance: Instance::Process { pid: 1, start: 1 }, port: 1, generation: 2, details: 3 },
+            Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false, pipe: 0 },
+            Record {
+                instance: Instance::Process { pid: 1, start: 1 },
+                port: 1,
+                generation: 2,
+                details: 3,
+                declared: false,
+                pipe: 0,
+            },
         ];
         for record in records {
             let ops = Snapshot::new(values).publishing(&record);
@@ -495,8 +611,30 @@ mod tests {
     fn publishing_needs_a_guardian() {
         let mut values = fresh();
         values[usize::from(LOCK)] = 1;
-        let record = Record { instance: Instance::Other, port: 0, generation: 1, details: 0 };
+        let record = Record { instance: Instance::Other, port: 0, generation: 1, details: 0, declared: false, pipe: 0 };
         assert_eq!(apply(&values, &Snapshot::new(values).publishing(&record)), None);
+    }
+
+    #[test]
+    fn a_started_process_is_recorded_for_who_asked_and_by_its_guardian_only() {
+        const GUARDIAN_IS: u32 = 4_194_303;
+        let mut asked = apply(&fresh(), &Snapshot::new(fresh()).guarding(GUARDIAN_IS)).expect("nobody watches");
+        asked[usize::from(ASKED)] = 1;
+        let seen = Snapshot::new(asked);
+        let ops = seen.announcing(70_000, 1 << 40, GUARDIAN_IS, 1 << 29);
+        assert!(ops.len() < Ops::CAPACITY, "no operation was cut off");
+        let recorded = Snapshot::new(apply(&asked, &ops).expect("it is asked for"));
+        let instance = Instance::Process { pid: 70_000, start: 1 << 40 };
+        let record = Record { instance, port: 0, generation: 0, details: 0, declared: true, pipe: 1 << 29 };
+        assert_eq!((recorded.record(), recorded.guardian_pid()), (record, Some(GUARDIAN_IS)));
+        assert_eq!(apply(&recorded.values, &ops), None, "something is recorded already");
+        assert_eq!(apply(&asked, &seen.announcing(70_000, 1, 7, 0)), None, "another guardian watches");
+        let mut none = asked;
+        none[usize::from(ASKED)] = 0;
+        assert_eq!(apply(&none, &ops), None, "nobody waits for it");
+        none = asked;
+        none[usize::from(GUARDIAN)] = 0;
+        assert_eq!(apply(&none, &ops), None, "its guardian has been killed");
     }
 
     #[test]
@@ -523,6 +661,49 @@ mod tests {
         assert_eq!(apply(&died, &seen.guarding(7)), None, "the view is stale");
         let next = apply(&died, &Snapshot::new(died).guarding(7)).expect("nobody watches");
         assert_eq!(Snapshot::new(next).guardian_pid(), Some(7));
+    }
+
+    #[test]
+    fn a_linger_is_told_for_as_long_as_it_lasts() {
+        for until in [1, 0x7fff, 0x8000, 123_456_789_012, LAST_LINGER] {
+            let begun = apply(&fresh(), &Snapshot::new(fresh()).lingering(until)).expect("the array applies");
+            assert_eq!(Snapshot::new(begun).linger_until(), Some(until));
+            assert!(Snapshot::new(begun).lingering(until).is_empty());
+            assert_eq!(apply(&begun, &Snapshot::new(begun).somebody_came()), None, "nobody has");
+            let mut came = begun;
+            came[usize::from(CLIENTS)] = 1;
+            let over = apply(&came, &Snapshot::new(begun).somebody_came()).expect("the array applies");
+            assert_eq!((Snapshot::new(over).linger_until(), Snapshot::new(over).view().clients), (None, 1));
+            // The next guardian begins with none, whatever the last one has left.
+            let guarded = apply(&begun, &Snapshot::new(begun).guarding(7)).expect("nobody watches");
+            assert_eq!(Snapshot::new(guarded).linger_until(), None);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_change_changes_nothing() {
+        let mut values: Values = std::array::from_fn(|sem| sem as u16 * 500);
+        values[usize::from(LOCK)] = 1;
+        let ops = Snapshot::new(values).next_change();
+        assert!(ops.len() < Ops::CAPACITY, "no operation was cut off");
+        assert_eq!(apply(&values, &ops), Some(values), "a transition is under way");
+        for sem in [CLIENTS, GUARDIAN, HEIRS, UP, INSTANCE, GENERATION, GENERATION + 1, PID, PID + 1, LOCK] {
+            for other in [-1_i16, 1] {
+                let mut changed = values;
+                let slot = &mut changed[usize::from(sem)];
+                *slot = slot.wrapping_add_signed(other);
+                if sem != LOCK || other < 0 {
+                    assert_eq!(apply(&changed, &ops), None, "{sem}");
+                }
+            }
+        }
+        values[usize::from(LOCK)] = 1;
+        values[usize::from(UP)] = 1;
+        assert_eq!(apply(&values, &AWAIT_UP), None, "a transition is under way");
+        values[usize::from(LOCK)] = 0;
+        assert_eq!(apply(&values, &AWAIT_UP), Some(values));
+        values[usize::from(UP)] = 0;
+        assert_eq!(apply(&values, &AWAIT_UP), None, "nothing is up");
     }
 
     #[test]

@@ -6,14 +6,15 @@
 //! |---|---|
 //! | [`Set`] | one kernel object per service and user, found by name; all shared state lives in it |
 //! | `Set::open`, `create` | find it (never join another user's, another layout's or another name's); make it, all zeros |
+//! | `Set::names` | the names of all services of this user |
 //! | `Set::apply`, `apply_waiting` | one array of [`Op`](crate::protocol::set::Op)s: as a whole or not at all, also on behalf of a sleeper; what it did *with undo* the kernel takes back when the process dies, however it dies |
 //! | `Set::snapshot` | all values at one instant |
 //! | `Set::remove` | removes all of it at once; who sleeps or comes later is told [`SetError::Gone`] |
 //! | [`Process`] | a process that stays the same one: a reused pid is somebody else, a zombie is dead |
 //! | [`guardian`] | makes a process that keeps nothing of this one and runs the guardian's loop |
-//! | [`Witness`] | a pipe whose holders the kernel counts apart from the set |
+//! | [`Witness`] | a pipe whose holders the kernel counts apart from the set; `holders` says who they are, as far as that can be seen |
 //! | [`watch`] | says when a process has died, without a poll |
-//! | [`hints`] | files that are checked against the set whenever they are read |
+//! | [`hints`] | files that are checked against the set whenever they are read; `Hints::watch` says when they change |
 //! | [`service`] | starts a service as the guardian's child, and ends all of its descendants |
 //! | [`probe`] | waits for a service's readiness and its end at the same time |
 //! | [`folder`] | private folders |

@@ -28,24 +28,26 @@ pub(crate) fn empty(path: &Path) -> io::Result<()> {
     Ok(empty_opened(&folder, 0)?)
 }
 
-/// Removes a folder in another one, and all that is in it.
-pub(super) fn remove(parent: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
+/// Removes a folder in another one, and all that is in it. `Ok(false)`: it was not there.
+pub(super) fn remove(parent: &OwnedFd, name: &CStr) -> rustix::io::Result<bool> {
     remove_to(parent, name, 0)
 }
 
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-fn remove_to(parent: &OwnedFd, name: &CStr, depth: u32) -> rustix::io::Result<()> {
+fn remove_to(parent: &OwnedFd, name: &CStr, depth: u32) -> rustix::io::Result<bool> {
     use rustix::io::Errno as E;
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(E::NOENT) => return Ok(()),
+        Ok(()) => return Ok(true),
+        Err(E::NOENT) => return Ok(false),
         // NFS and others say EXIST of a folder that is not empty.
         Err(E::NOTEMPTY | E::EXIST) if depth < DEEPEST => {}
         Err(errno) => return Err(errno),
     }
     let folder = rustix::fs::openat(parent, name, FLAGS, Mode::empty())?;
     empty_opened(&folder, depth)?;
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?;
+    Ok(true)
 }
 
 fn empty_opened(folder: &OwnedFd, depth: u32) -> rustix::io::Result<()> {
@@ -58,7 +60,7 @@ fn empty_opened(folder: &OwnedFd, depth: u32) -> rustix::io::Result<()> {
                 return;
             }
             let gone = match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-                Err(E::ISDIR | E::PERM) => remove_to(folder, name, depth + 1),
+                Err(E::ISDIR | E::PERM) => remove_to(folder, name, depth + 1).map(drop),
                 other => other,
             };
             match gone {
@@ -94,8 +96,8 @@ mod tests {
         assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 0);
         fs::create_dir_all(folder.join("x/y")).expect("it can be made");
         let parent = rustix::fs::open(&place, FLAGS, Mode::empty()).expect("it is there");
-        remove(&parent, c"a").expect("it can be removed");
-        remove(&parent, c"a").expect("it has gone already");
+        assert_eq!(remove(&parent, c"a"), Ok(true));
+        assert_eq!(remove(&parent, c"a"), Ok(false), "it has gone already");
         assert!(!folder.exists() && other.join("stays").exists());
         assert!(remove(&parent, c"b/stays").is_err(), "a file is no folder");
         fs::remove_dir_all(&place).expect("it can be removed");

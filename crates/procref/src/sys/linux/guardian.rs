@@ -21,7 +21,7 @@ use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, Witness};
 use crate::options::{MOST_STEPS, StopStep};
 use crate::protocol::guardian::{Action, Event, Guardian};
 use crate::protocol::set::{
-    GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, MARK_DOWN, Op, SOMEBODY_CAME, UNLOCK,
+    GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, LAST_LINGER, MARK_DOWN, Op, UNLOCK,
 };
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::pipe::PipeFlags;
@@ -39,7 +39,7 @@ pub(super) const STATUS: i32 = 5;
 const PLAN: i32 = 6;
 
 /// How the title of a guardian begins, as `ps` shows it; the service's name follows.
-const TITLE: &str = "procref-guardian: ";
+pub(super) const TITLE: &str = "procref-guardian: ";
 
 /// The longest folder and file name that a plan can hold, in bytes.
 pub(crate) const MOST_PATH: usize = 1024;
@@ -424,7 +424,17 @@ impl Performer<'_> {
     }
 
     fn linger(&self) -> Event {
-        match self.set.apply_until(&SOMEBODY_CAME, Duration::from_millis(self.plan.linger)) {
+        // Never 0, which says that nothing lingers.
+        let until = (raw::monotonic() / 1_000_000).saturating_add(self.plan.linger).clamp(1, LAST_LINGER);
+        let told = self.set.snapshot().and_then(|snapshot| match &*snapshot.lingering(until) {
+            [] => Ok(()),
+            ops => self.set.apply(ops),
+        });
+        let snapshot = match told.and_then(|()| self.set.snapshot()) {
+            Ok(snapshot) => snapshot,
+            Err(error) => return event(Err(error)),
+        };
+        match self.set.apply_until(&snapshot.somebody_came(), Duration::from_millis(self.plan.linger)) {
             Ok(true) => Event::Done,
             Ok(false) => Event::TimedOut,
             Err(error) => event(Err(error)),

@@ -6,15 +6,19 @@
 //! a file system have two sets.
 
 use super::pid::current_pid;
-use super::process::{Process, effective_uid};
+use super::process::{Process, any_readable, effective_uid};
 use crate::name::{ServiceName, fingerprint};
 use crate::protocol::set::{Instance, Record};
-use rustix::fd::OwnedFd;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::inotify::{self, WatchFlags};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The most metadata that a service has.
@@ -189,6 +193,11 @@ impl Hints {
         self.claim()?.live()
     }
 
+    /// That process itself.
+    pub(crate) fn live_process(&self) -> Option<Process> {
+        self.claim()?.process()
+    }
+
     /// Writes why the start failed that makes the set count `failures` failed starts.
     pub(crate) fn write_failure(&self, set: i32, failures: u16, cause: &str) -> io::Result<()> {
         let claim = format!("procref-1 {set} 0 0 0 {failures}\n");
@@ -209,6 +218,48 @@ impl Hints {
     pub(crate) fn remove_about(&self, set: i32) {
         if self.claim().is_some_and(|claim| claim.set == set) {
             self.remove();
+        }
+    }
+
+    /// Removes the files if nothing that they name lives and `unused` says that nobody uses them. Says whether there were
+    /// any. Nobody begins a start meanwhile.
+    pub(crate) fn remove_stale(&self, unused: impl FnOnce() -> bool) -> io::Result<bool> {
+        let folder = match self.open_folder() {
+            Ok(folder) => folder,
+            // Whatever is there is not ours.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
+        let removed = self.live().is_none() && unused() && unlink_all(&folder, self.stem.as_bytes());
+        if removed {
+            let _ = rustix::fs::rmdir(&self.folder);
+        }
+        Ok(removed)
+    }
+
+    /// Watches for files of this service that come and go, from now on. Where the folder is missing, for it.
+    pub(crate) fn watch(&self) -> io::Result<Watch> {
+        let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+        let flags = flags | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+        loop {
+            let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+            let (mut folder, mut missing) = (self.folder.as_path(), None);
+            loop {
+                match (inotify::add_watch(&inotify, folder, flags), folder.parent()) {
+                    (Ok(_), _) => break,
+                    (Err(Errno::NOENT), Some(parent)) => missing = Some(std::mem::replace(&mut folder, parent)),
+                    (Err(errno), _) => return Err(errno.into()),
+                }
+            }
+            let Some(missing) = missing else { return Ok(Watch { inotify, name: self.stem.clone().into_bytes() }) };
+            // What had come before the folder around it was watched has not been seen.
+            if matches!(rustix::fs::lstat(missing), Err(Errno::NOENT)) {
+                let name = missing.file_name().map_or(Vec::new(), |name| name.as_bytes().to_vec());
+                return Ok(Watch { inotify, name });
+            }
         }
     }
 
@@ -234,16 +285,55 @@ pub(super) fn remove_raw(path: &[u8], folder: usize) {
     let _ = rustix::fs::rmdir(path);
 }
 
-/// Removes the files whose names begin so, and the folder of the service's run. Nothing here allocates.
-fn unlink_all(folder: &OwnedFd, stem: &[u8]) {
+/// Removes the files whose names begin so, and the folder of the service's run; says whether there were any. Nothing here allocates.
+fn unlink_all(folder: &OwnedFd, stem: &[u8]) -> bool {
     let mut buffer = [0_u8; BUFFER];
+    let mut removed = false;
     for kind in KINDS {
         if let Some(name) = concat(&mut buffer, stem, kind.to_bytes()) {
-            let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+            removed |= rustix::fs::unlinkat(folder, name, AtFlags::empty()).is_ok();
         }
     }
     if let Some(name) = concat(&mut buffer, stem, b".run") {
-        let _ = super::folder::remove(folder, name);
+        removed |= super::folder::remove(folder, name).is_ok_and(|was_there| was_there);
+    }
+    removed
+}
+
+/// Says when files come and go.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    inotify: OwnedFd,
+    /// How the names begin that matter.
+    name: Vec<u8>,
+}
+
+impl Watch {
+    /// Waits, no longer than that, for something that matters: a file has come or gone, or `process` has ended. `Ok(false)`:
+    /// that was not it.
+    pub(crate) fn wait(&self, process: Option<&Process>, milliseconds: Option<u64>) -> io::Result<bool> {
+        let ours = PollFd::new(&self.inotify, PollFlags::IN);
+        let theirs =
+            process.map_or_else(|| ours.clone(), |process| PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN));
+        any_readable(&mut [ours, theirs], milliseconds)?;
+        if process.is_some_and(Process::has_ended) {
+            return Ok(true);
+        }
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut matters = false;
+        loop {
+            match reader.next() {
+                // The folder itself has gone, or there was too much to tell.
+                Ok(event) => {
+                    let named = event.file_name().map(CStr::to_bytes);
+                    matters |= named.is_none_or(|name| name.starts_with(&self.name));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(matters),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 }
 
@@ -293,10 +383,14 @@ fn concat<'a>(buffer: &'a mut [u8], first: &[u8], second: &[u8]) -> Option<&'a C
 
 impl Claim {
     fn live(&self) -> Option<Live> {
+        let Instance::Process { pid, .. } = self.instance else { return None };
+        self.process().map(|_| if self.starter { Live::Starter(pid) } else { Live::Service(pid) })
+    }
+
+    /// The process that it names, if it lives.
+    fn process(&self) -> Option<Process> {
         let Instance::Process { pid, start } = self.instance else { return None };
-        let process = Process::open_recorded(pid, start).ok()??;
-        let live = if self.starter { Live::Starter(pid) } else { Live::Service(pid) };
-        (!process.has_ended()).then_some(live)
+        Process::open_recorded(pid, start).ok()?.filter(|process| !process.has_ended())
     }
 
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {

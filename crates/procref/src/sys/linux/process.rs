@@ -17,6 +17,8 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::ffi::CStr;
 use std::io;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use rustix::process::Signal;
 
@@ -88,12 +90,16 @@ impl AsFd for Process {
 
 /// Waits until a descriptor is readable or hung up. A signal does not shorten or lengthen the wait.
 pub(super) fn readable(fd: BorrowedFd<'_>, milliseconds: Option<u64>) -> io::Result<bool> {
+    any_readable(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], milliseconds)
+}
+
+/// The same for several.
+pub(super) fn any_readable(fds: &mut [PollFd<'_>], milliseconds: Option<u64>) -> io::Result<bool> {
     // The common question "now?" needs no clock.
     let deadline = milliseconds.map(|time| match time {
         0 => 0,
         time => raw::monotonic().saturating_add(time.saturating_mul(1_000_000)),
     });
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     loop {
         let left = deadline.map(|deadline| match deadline {
             0 => 0,
@@ -101,7 +107,7 @@ pub(super) fn readable(fd: BorrowedFd<'_>, milliseconds: Option<u64>) -> io::Res
         });
         let time =
             left.map(|left| Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as _ });
-        match poll(&mut fds, time.as_ref()) {
+        match poll(fds, time.as_ref()) {
             Ok(0) => return Ok(false),
             Ok(_) => return Ok(true),
             Err(Errno::INTR) => {}
@@ -137,6 +143,21 @@ pub(crate) fn stop_asked(process: &Process, steps: &[StopStep]) -> io::Result<bo
         [first, rest @ ..] if !rest.is_empty() => Ok(process.wait(Some(first.grace))? || stop(process, rest, false)?),
         _ => stop(process, steps, true),
     }
+}
+
+/// When a process started that started so many clock ticks after boot. Always the same answer in one program: by the
+/// clock as it was when that was first asked.
+pub(crate) fn start_time(ticks: u64) -> SystemTime {
+    /// USER_HZ of every architecture that this runs on.
+    const TICK: u64 = 1_000_000_000 / 100;
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| raw::clock(libc::CLOCK_REALTIME).saturating_sub(raw::clock(libc::CLOCK_BOOTTIME)));
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(boot.saturating_add(ticks.saturating_mul(TICK)))
+}
+
+/// What is left of the time until `milliseconds` of the monotonic clock.
+pub(crate) fn time_until(milliseconds: u64) -> Duration {
+    Duration::from_nanos(milliseconds.saturating_mul(1_000_000).saturating_sub(raw::monotonic()))
 }
 
 /// What /proc says of a process, beside what a pidfd says.

@@ -67,11 +67,16 @@ pub(super) unsafe fn syscall(number: c_long, args: [usize; 6]) -> Result<usize, 
     if (-4095..0).contains(&result) { Err(Errno(-result as c_int)) } else { Ok(result as usize) }
 }
 
-/// The monotonic clock, in nanoseconds (clock_gettime(2)).
+/// The monotonic clock, in nanoseconds.
 pub(super) fn monotonic() -> u64 {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
+/// A clock that every kernel has, in nanoseconds (clock_gettime(2)).
+pub(super) fn clock(which: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let arguments = [libc::CLOCK_MONOTONIC as usize, (&raw mut now).addr(), 0, 0, 0, 0];
-    // SAFETY: the kernel writes one timespec, which `now` is. The call cannot fail for this clock.
+    let arguments = [which as usize, (&raw mut now).addr(), 0, 0, 0, 0];
+    // SAFETY: the kernel writes one timespec, which `now` is. The call cannot fail for such a clock.
     let _ = unsafe { syscall(libc::SYS_clock_gettime, arguments) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
@@ -158,6 +163,19 @@ pub(super) fn each_entry(folder: c_int, mut visit: impl FnMut(&CStr)) -> Result<
             let length = u16::from_ne_bytes([head[16], head[17]]);
             entries = entries.get(usize::from(length).max(1)..).unwrap_or(&[]);
         }
+    }
+}
+
+/// Whether two descriptors of two processes are one open file (kcmp(2)). `None`: the kernel does not tell.
+pub(super) fn same_open_file((pid, fd): (u32, u32), (other, other_fd): (u32, u32)) -> Option<bool> {
+    const KCMP_FILE: usize = 0;
+    let arguments = [pid as usize, other as usize, KCMP_FILE, fd as usize, other_fd as usize, 0];
+    // SAFETY: kcmp takes five numbers here.
+    match unsafe { syscall(libc::SYS_kcmp, arguments) } {
+        Ok(order) => Some(order == 0),
+        // One of them has gone.
+        Err(Errno(libc::ESRCH | libc::EBADF)) => Some(false),
+        Err(_) => None,
     }
 }
 

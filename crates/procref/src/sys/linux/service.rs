@@ -14,10 +14,10 @@ use super::guardian::STATUS;
 use super::process::{PATH, Process, Stat, proc_path};
 use super::raw::{Errno, SignalSet, close, each_number, exit, open, prctl, read, set_signal_mask, syscall};
 use super::set::Set;
-use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES};
+use super::sysv_sem::SetError;
+use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, fingerprint};
 use crate::protocol::set::HOLD_TOO;
-use rustix::fd::AsFd;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
@@ -252,6 +252,9 @@ fn read_whole(fd: c_int, buffer: &mut [u8]) -> usize {
     }
 }
 
+/// Whoever asked for the service does so no more, or something else was recorded before.
+const OVERTAKEN: Errno = Errno(libc::EAGAIN);
+
 enum Never {}
 
 /// In the child.
@@ -273,10 +276,16 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
         _ => return Err(Errno(libc::ESRCH)),
     };
     write_mark(program.mark, pid, start);
-    // The lock is held by who asked for this, so nothing else changes what is recorded.
-    let recorded = set.snapshot().and_then(|snapshot| set.apply(&snapshot.announcing(pid, start)));
-    if recorded.is_err() {
-        return Err(Errno(libc::EIDRM));
+    let pipe = match program.floor_signal {
+        0 => 0,
+        // SAFETY: the guardian was given this descriptor, and so this process has it.
+        _ => fingerprint(unsafe { BorrowedFd::borrow_raw(GUARDIAN_READS) })
+            .map_err(|errno| Errno(errno.raw_os_error()))?,
+    };
+    match set.snapshot().and_then(|snapshot| set.apply(&snapshot.announcing(pid, start, guardian, pipe))) {
+        Ok(()) => {}
+        Err(SetError::Refused) => return Err(OVERTAKEN),
+        Err(_) => return Err(Errno(libc::EIDRM)),
     }
     if program.floor_signal != 0 {
         lay_floor(program.floor_signal, pid)?;

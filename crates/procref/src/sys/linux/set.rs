@@ -44,6 +44,29 @@ impl Set {
         }
     }
 
+    /// The names of all services of this user: those of the sets that are as this makes them, and lie under the key of the
+    /// name in them. A bare counter's does not; nor has a set a name that nobody has named yet.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to list sets.
+    pub(crate) fn names() -> Result<Vec<ServiceName>, Error> {
+        let user = effective_uid();
+        let sets = SemSet::all().map_err(|errno| {
+            Error::new(ErrorKind::System, "cannot list the semaphore sets").source(std::io::Error::from(errno))
+        })?;
+        let ours = sets.into_iter().filter(|(_, stat)| {
+            (stat.uid, stat.creator, stat.mode, stat.semaphores) == (user, user, 0o600, SEMAPHORES)
+        });
+        let named = ours.filter_map(|(sems, _)| {
+            let snapshot = sems.values().map(Snapshot::new).ok()?;
+            let name = ServiceName::new(std::str::from_utf8(&snapshot.name()).ok()?).ok()?;
+            let found = SemSet::get(name.key(user), false).ok()?;
+            (snapshot.value(LAYOUT) == LAYOUT_VERSION && found == sems).then_some(name)
+        });
+        Ok(named.collect())
+    }
+
     /// `None`: there is none, or it was removed while it was looked at.
     fn get(name: &ServiceName, create: bool) -> Result<Option<(Self, Snapshot)>, Error> {
         let user = effective_uid();

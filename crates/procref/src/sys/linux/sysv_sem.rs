@@ -73,16 +73,35 @@ impl SemSet {
     }
 
     pub(crate) fn stat(self) -> Result<Stat, SetError> {
+        self.stat_by(libc::IPC_STAT).map(|(_, stat)| stat)
+    }
+
+    /// All sets that this process may read, with what the kernel says of each. One that comes or goes meanwhile may be
+    /// missing.
+    pub(super) fn all() -> Result<Vec<(Self, Stat)>, Errno> {
+        // `struct seminfo`, which libc does not have: ten numbers.
+        let mut info = [0_i32; 10];
+        // The answer is the highest place in use, and a set is asked for by its place.
+        let arguments = [0, 0, libc::SEM_INFO as usize, info.as_mut_ptr() as usize, 0, 0];
+        // SAFETY: the kernel writes one seminfo.
+        let last = unsafe { syscall(libc::SYS_semctl, arguments) }?;
+        let places = (0..=last as i32).map(|place| Self { id: place });
+        Ok(places.filter_map(|place| place.stat_by(libc::SEM_STAT).ok()).collect())
+    }
+
+    /// The set's identifier and what the kernel says of it, by a command that answers so.
+    fn stat_by(self, command: i32) -> Result<(Self, Stat), SetError> {
         let mut data = std::mem::MaybeUninit::<libc::semid_ds>::zeroed();
-        self.control(0, libc::IPC_STAT, data.as_mut_ptr() as usize)?;
+        let id = self.control(0, command, data.as_mut_ptr() as usize)?;
         // SAFETY: all zeros is a valid semid_ds, and the kernel has filled it.
         let data = unsafe { data.assume_init() };
-        Ok(Stat {
+        let stat = Stat {
             uid: data.sem_perm.uid,
             creator: data.sem_perm.cuid,
             mode: u32::from(data.sem_perm.mode) & 0o777,
             semaphores: data.sem_nsems as usize,
-        })
+        };
+        Ok((Self { id: id as i32 }, stat))
     }
 
     /// All values at one instant. The set must have [`SEMAPHORES`] of them.

@@ -5,18 +5,23 @@
 //! client opens the guardian's own descriptor through /proc. The count it makes is not the count, for it has no door:
 //! it is asked only when the set has gone.
 
-use super::process::Process;
+use super::guardian::TITLE;
+use super::process::{Process, Stat};
+use super::raw::same_open_file;
+use crate::name;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat as Stat64};
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use std::io;
+use std::path::Path;
+use std::{fs, io};
 
 /// Where the guardian has the reading end.
 pub(super) const GUARDIAN_READS: i32 = 3;
 /// Where the guardian has a writing end.
 pub(super) const GUARDIAN_WRITES: i32 = 4;
 
-/// A writing end. Closed on exec: a child of ours is no client.
+/// A writing end. Closed on exec, for a child of ours is no client, unless it was kept.
 #[derive(Debug)]
 pub(crate) struct Witness {
     writes: OwnedFd,
@@ -42,6 +47,41 @@ impl Witness {
         Ok(Self { writes })
     }
 
+    /// A writing end of the pipe of which a service has the reading end, for who comes while no guardian lives.
+    ///
+    /// The kernel has told the service to stop as soon as nobody had a writing end any more, and nobody can take that
+    /// back: [`Floor::Abandoned`].
+    pub(crate) fn of_service(pid: u32, service: &Process, pipe: u32) -> io::Result<Floor> {
+        let path = format!("/proc/{pid}/fd/{GUARDIAN_READS}");
+        let open = |access| {
+            let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+            // A regular file or a device that a service has under this number is looked at before it is opened.
+            rustix::fs::stat(path.as_str()).and_then(|stat| {
+                if is_pipe(&stat, pipe) {
+                    rustix::fs::open(path.as_str(), flags, Mode::empty())
+                } else {
+                    Err(Errno::NOENT)
+                }
+            })
+        };
+        let reads = match open(OFlags::RDONLY) {
+            Ok(reads) if fingerprint(reads.as_fd())? == pipe && !service.has_ended() => reads,
+            // The service has closed it, and so the kernel signals nobody.
+            Ok(_) | Err(Errno::NOENT) => return Ok(Floor::None),
+            Err(errno) => return Err(errno.into()),
+        };
+        // End of file: nobody has a writing end. Nobody ever writes anything.
+        if rustix::io::read(&reads, &mut [0_u8; 1]) == Ok(0) {
+            return Ok(Floor::Abandoned);
+        }
+        Ok(Floor::Held(Self { writes: open(OFlags::WRONLY)? }))
+    }
+
+    /// Whether it is an end of that pipe.
+    pub(crate) fn is_of(&self, pipe: u32) -> bool {
+        fingerprint(self.writes.as_fd()) == Ok(pipe)
+    }
+
     /// A writing end with an open file of its own, for another process to keep.
     pub(crate) fn for_another(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
@@ -53,6 +93,11 @@ impl Witness {
         Ok(Self { writes: self.writes.try_clone()? })
     }
 
+    /// From here on another program that this process becomes has the end as well.
+    pub(crate) fn keep_on_exec(&self) -> io::Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.writes, rustix::io::FdFlags::empty())?)
+    }
+
     /// The reading end of this pipe.
     pub(super) fn reading_end(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
@@ -60,8 +105,136 @@ impl Witness {
     }
 }
 
+/// What there is between a service and the kernel's word that nobody holds it.
+#[derive(Debug)]
+pub(crate) enum Floor {
+    /// From here on this process is among those who hold it.
+    Held(Witness),
+    /// The service has closed its end: nothing happens when nobody holds it.
+    None,
+    /// Nobody holds it, so the service has been told to stop.
+    Abandoned,
+}
+
+/// 30 bits that differ between pipes; never 0. Nothing here allocates.
+pub(super) fn fingerprint(pipe: BorrowedFd<'_>) -> Result<u32, Errno> {
+    Ok(fingerprint_of(&rustix::fs::fstat(pipe)?))
+}
+
+fn fingerprint_of(stat: &Stat64) -> u32 {
+    name::fingerprint([stat.st_dev, stat.st_ino].map(u64::to_le_bytes).as_flattened()).max(1)
+}
+
+fn is_pipe(stat: &Stat64, pipe: u32) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && fingerprint_of(stat) == pipe
+}
+
 impl AsFd for Witness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.writes.as_fd()
     }
+}
+
+/// A process that holds a writing end.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    /// Its name, as the kernel has it.
+    pub(crate) name: String,
+}
+
+/// One writing end.
+#[derive(Debug)]
+struct End {
+    /// When its process started: whoever inherited it from another one started later.
+    start: u64,
+    pid: u32,
+    fd: u32,
+}
+
+impl End {
+    fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", self.pid, self.fd)
+    }
+}
+
+/// Who holds a writing end of this guardian's pipe, as far as this process may look.
+///
+/// Each client opens its own end, while a child inherits its parent's: of those who share one open file the first to start
+/// is the client, and the others are none. Where the kernel does not tell who shares one, those are left out who have an
+/// ancestor among the holders.
+pub(crate) fn holders(guardian: u32, held: &Process) -> io::Result<Vec<Holder>> {
+    let pipe = fs::read_link(format!("/proc/{guardian}/fd/{GUARDIAN_WRITES}"))?;
+    // While the guardian lives, the pid in the path is its own.
+    if held.has_ended() {
+        return Err(io::Error::other("the guardian has gone"));
+    }
+    let mut ends = Vec::new();
+    for pid in numbers("/proc")?.filter(|&pid| pid != guardian) {
+        ends_of(pid, &pipe, &mut ends);
+    }
+    ends.sort_by_key(|end| (end.start, end.pid, end.fd));
+    let mut own: Vec<&End> = Vec::new();
+    for end in &ends {
+        let shares = |other: &&End| {
+            let same = same_open_file((other.pid, other.fd), (end.pid, end.fd));
+            same.unwrap_or_else(|| other.pid != end.pid && is_ancestor(other.pid, end.pid))
+        };
+        if !own.iter().any(shares) {
+            own.push(end);
+        }
+    }
+    own.sort_by_key(|end| end.pid);
+    own.dedup_by_key(|end| end.pid);
+    let named = own.into_iter().filter_map(|end| {
+        let name = fs::read(format!("/proc/{}/comm", end.pid)).ok()?;
+        let name = String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned();
+        // It still holds it, and its number is still its own.
+        let holds = fs::read_link(end.path()).is_ok_and(|target| target == pipe);
+        (holds && Stat::of(end.pid).ok()?.start == end.start).then_some(Holder { pid: end.pid, name })
+    });
+    Ok(named.collect())
+}
+
+/// The entries of a folder whose names are numbers.
+fn numbers(folder: &str) -> io::Result<impl Iterator<Item = u32> + use<>> {
+    Ok(fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// A process's writing ends of this pipe. None where this process may not look, and none of a guardian's.
+fn ends_of(pid: u32, pipe: &Path, ends: &mut Vec<End>) {
+    let Ok(fds) = numbers(&format!("/proc/{pid}/fd")) else { return };
+    let Ok(Stat { start, .. }) = Stat::of(pid) else { return };
+    let mut found = fds.map(|fd| End { start, pid, fd }).filter(|end| {
+        fs::read_link(end.path()).is_ok_and(|target| target == pipe)
+            && fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", end.fd)).is_ok_and(|info| is_for_writing(&info))
+    });
+    if let Some(first) = found.next() {
+        // One that is being made is not recorded yet.
+        let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if !title.starts_with(TITLE.as_bytes()) {
+            ends.push(first);
+            ends.extend(found);
+        }
+    }
+}
+
+/// What fdinfo says of how a file was opened: `flags:`, in octal (proc_pid_fdinfo(5)).
+fn is_for_writing(info: &str) -> bool {
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| OFlags::from_bits_retain(flags) & OFlags::ACCMODE == OFlags::WRONLY)
+}
+
+fn is_ancestor(ancestor: u32, pid: u32) -> bool {
+    let mut pid = pid;
+    while let Ok(Stat { parent, .. }) = Stat::of(pid)
+        && parent != 0
+    {
+        if parent == ancestor {
+            return true;
+        }
+        pid = parent;
+    }
+    false
 }

@@ -1,0 +1,180 @@
+//! Looking on without taking part, and references that are kept.
+
+mod clients;
+mod kept;
+mod leftovers;
+mod stop;
+mod wait;
+
+use procref::observe::{self, Observed};
+use procref::{ServiceState, Status};
+use procref_tests::actor::until;
+use procref_tests::sandbox::{PATIENCE, hold, snapshot, wait_for_end};
+use procref_tests::{Actor, Config, Sandbox};
+use rustix::fd::OwnedFd;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+const ACTOR: &str = env!("CARGO_BIN_EXE_actor");
+const SERVICE: &str = env!("CARGO_BIN_EXE_service");
+const HOLDER: &str = env!("CARGO_BIN_EXE_holder");
+
+/// Longer than any test, in milliseconds.
+const LONG: u64 = 3_600_000;
+/// So long a wait that must not end is watched.
+const MOMENT: Option<Duration> = Some(Duration::from_millis(50));
+
+/// One service, and whoever shares it.
+#[derive(Debug)]
+struct World {
+    config: Config,
+    /// Dropped last: it looks for what is left.
+    sandbox: Sandbox,
+}
+
+impl World {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        Self { config: Config::new(&sandbox, SERVICE), sandbox }
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::new(&self.sandbox, ACTOR, &self.config)
+    }
+
+    fn observed(&self) -> Observed {
+        observed(&self.sandbox, "service")
+    }
+
+    fn status(&self) -> Status {
+        self.observed().status().expect("it can be seen")
+    }
+
+    fn state(&self) -> ServiceState {
+        self.status().state
+    }
+
+    /// Kills the guardian and these clients, none of which can do anything any more when the first one goes.
+    fn kill_all(&self, clients: Vec<Actor>) {
+        let guardian = hold(self.status().guardian.expect("a guardian"));
+        for client in &clients {
+            client.signal(Signal::STOP);
+            let stat = format!("/proc/{}/stat", client.pid());
+            until("it is stopped", || std::fs::read_to_string(&stat).ok()?.contains(") T ").then_some(()));
+        }
+        // First, for in its sleep it would see the last of them go.
+        pidfd_send_signal(&guardian, Signal::KILL).expect("it lives");
+        await_end(&guardian);
+        clients.into_iter().for_each(Actor::kill);
+    }
+}
+
+fn observed(sandbox: &Sandbox, name: &str) -> Observed {
+    Observed::new(&sandbox.name(name)).expect("a good name").runtime_dir(sandbox.runtime_dir())
+}
+
+fn await_end(held: &OwnedFd) {
+    assert!(wait_for_end(held, Instant::now() + PATIENCE), "a process does not end");
+}
+
+fn is_listed(name: &str) -> bool {
+    observe::all().expect("they can be listed").iter().any(|service| service.name() == name)
+}
+
+/// A process that holds the service that `holder` declares.
+#[derive(Debug)]
+struct Declared {
+    child: Child,
+    process: OwnedFd,
+}
+
+impl Declared {
+    fn new(sandbox: &Sandbox, name: &str, way: &[&str]) -> Self {
+        let mut command = sandbox.command(HOLDER);
+        command.arg(sandbox.name(name)).arg(sandbox.runtime_dir()).args(way);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut said = [0; 6];
+        child.stdout.as_mut().expect("it is a pipe").read_exact(&mut said).expect("it holds the service");
+        assert_eq!(&said, b"holds\n");
+        let process = hold(child.id());
+        Self { child, process }
+    }
+
+    fn kill(&self) {
+        pidfd_send_signal(&self.process, Signal::KILL).expect("it lives");
+        await_end(&self.process);
+    }
+}
+
+impl Drop for Declared {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until that process has become that program.
+fn await_program(pid: u32, program: &str) {
+    let comm = format!("/proc/{pid}/comm");
+    until("the other program", || (std::fs::read_to_string(&comm).ok()?.trim_end() == program).then_some(()));
+}
+
+#[test]
+fn the_list_shows_what_there_is() {
+    let world = World::new();
+    assert!(!is_listed(&world.config.name));
+    let mut actor = world.actor();
+    let pid = actor.acquire().pid;
+    assert!(is_listed(&world.config.name));
+    let names: Vec<_> = observe::all().expect("they can be listed").iter().map(|one| one.name().to_owned()).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    let status = world.status();
+    assert_eq!((status.state, status.clients), (ServiceState::Up, 1));
+    assert_eq!(status.info.and_then(|info| info.pid()), Some(pid));
+    let age = status.started.expect("it runs").elapsed().expect("not in the future");
+    assert!(age < PATIENCE, "it started {age:?} ago");
+    assert_eq!(actor.ask("release").as_deref(), Ok(""));
+    assert!(!is_listed(&world.config.name));
+}
+
+#[test]
+fn what_is_left_of_a_linger() {
+    let mut world = World::new();
+    world.config.linger = LONG;
+    let [mut first, mut second] = [world.actor(), world.actor()];
+    first.acquire();
+    assert_eq!(world.status().linger_left, None, "it is held");
+    assert_eq!(first.ask("release").as_deref(), Ok(""));
+    let left = || until("it lingers", || world.status().linger_left);
+    let whole = Duration::from_millis(LONG);
+    let began = Instant::now();
+    let before = left();
+    assert!(before <= whole && before > whole - PATIENCE, "{before:?}");
+    std::thread::sleep(Duration::from_millis(20));
+    let after = left();
+    assert!(after < before && before - after <= began.elapsed() + Duration::from_millis(2), "{before:?}, {after:?}");
+    // Each linger is whole again.
+    second.acquire();
+    assert_eq!(world.status().linger_left, None, "it is held again");
+    // In the very instant in which somebody came.
+    let told = world.sandbox.sets().into_iter().filter_map(|(set, _)| snapshot(set)?.linger_until());
+    assert_eq!(told.count(), 0);
+    let came = Instant::now();
+    second.kill();
+    let again = until("it lingers again", || world.status().linger_left.filter(|left| *left > after));
+    assert!(again > whole - came.elapsed() - Duration::from_millis(2), "{again:?}");
+    // What a guardian that was killed has left does not count.
+    world.kill_all(Vec::new());
+    assert_eq!((world.state(), world.status().linger_left), (ServiceState::Orphaned, None));
+    let stopped = world.observed().stop(&procref::StopLadder::kill(), false);
+    assert_eq!(stopped.expect("nobody holds it"), observe::Stopped::Stopped);
+}
+
+#[test]
+fn names_and_folders_that_cannot_be() {
+    assert_eq!(Observed::new("a/b").expect_err("no name").kind(), procref::ErrorKind::InvalidName);
+    let relative = Observed::new("a").expect("a good name").runtime_dir("relative");
+    assert_eq!(relative.status().expect_err("no folder").kind(), procref::ErrorKind::InvalidInput);
+}
