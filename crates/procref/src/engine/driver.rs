@@ -400,6 +400,7 @@ impl Acquiring {
         match make_guardian(&self.spec, self.set(), self.witness.as_ref(), complete) {
             Ok(None) => {}
             Ok(witness) => self.witness = witness,
+            Err(error) if error.kind() == ErrorKind::SetRemoved => return acquire::Event::Gone,
             Err(error) => return self.failed(error),
         }
         // For whoever is to hold it and its pipe.
@@ -439,7 +440,8 @@ impl Acquiring {
                     if let Err(trouble) = finished {
                         tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
                     }
-                    self.failed(cannot_start(error))
+                    let removed = matches!(self.set().snapshot(), Err(SetError::Gone));
+                    self.failed(if removed { Error::set_removed(&spec.name, "start it") } else { cannot_start(error) })
                 }
             };
         }
@@ -482,12 +484,15 @@ impl Acquiring {
         let mut attempts = 0;
         loop {
             let snapshot = self.read().map_err(read)?;
-            if let Some((pid, process)) = hold_guardian(self.set(), Some(snapshot)) {
-                if self.witness.is_none() {
-                    self.witness = Witness::of_guardian(pid, &process).ok();
+            if let Some(pid) = snapshot.guardian_pid() {
+                // None: it has just gone, and the kernel is about to say so.
+                if let Some(process) = find_guardian(self.set(), pid)? {
+                    if self.witness.is_none() {
+                        self.witness = Witness::of_guardian(pid, &process).ok();
+                    }
+                    process.signal(sys::Signal::KILL)?;
+                    process.wait(None)?;
                 }
-                process.signal(sys::Signal::KILL)?;
-                process.wait(None)?;
                 continue;
             }
             // One whose starter was killed in the middle may have started the service until just now.
@@ -1186,9 +1191,12 @@ fn launch_guardian(
             Ok(made) => return Ok(Some(made)),
             Err(error) => error,
         };
-        // The one of a client that was killed as it made it may come late, and be quicker than ours all the same.
-        if set.snapshot().is_ok_and(|snapshot| snapshot.guardian_pid().is_some()) {
-            return Ok(None);
+        match set.snapshot() {
+            // The one of a client that was killed as it made it may come late, and be quicker than ours all the same.
+            Ok(snapshot) if snapshot.guardian_pid().is_some() => return Ok(None),
+            // It ends at once where there is nothing to watch.
+            Err(SetError::Gone) => return Err(Error::set_removed(&spec.name, "make a guardian")),
+            _ => {}
         }
         // Killed before it watched, or that other one has gone again.
         if error.kind() == io::ErrorKind::UnexpectedEof && attempts < ATTEMPTS {
@@ -1216,10 +1224,15 @@ pub(super) fn replace_guardian(
     made.map(|_| true).map_err(Trouble::Other)
 }
 
-/// Holds the guardian that watches this set, if the one that was seen is still the one.
+/// Holds the guardian that watches this set, if the one that was seen is still the one, and can be held.
 pub(super) fn hold_guardian(set: Set, seen: Option<Snapshot>) -> Option<(u32, Process)> {
     let pid = seen?.guardian_pid()?;
-    let process = Process::hold(pid).ok()??;
+    find_guardian(set, pid).ok()?.map(|process| (pid, process))
+}
+
+/// The same; why it cannot be held is an error.
+fn find_guardian(set: Set, pid: u32) -> io::Result<Option<Process>> {
+    let process = Process::hold(pid)?;
     // It watches still, under that number: so the number was its own when the process was held.
-    (set.snapshot().ok()?.guardian_pid() == Some(pid)).then_some((pid, process))
+    Ok(process.filter(|_| set.snapshot().is_ok_and(|snapshot| snapshot.guardian_pid() == Some(pid))))
 }
