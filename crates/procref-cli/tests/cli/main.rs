@@ -9,6 +9,7 @@ mod hold;
 mod kit;
 mod logs;
 mod needs;
+mod proof;
 mod run;
 mod scope;
 mod status;
