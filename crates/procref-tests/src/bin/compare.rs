@@ -168,7 +168,11 @@ fn storm(tool: &str, rounds: usize) {
         let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::new(&world)).collect();
         let began = Instant::now();
         world.gate.open();
-        let held = clients.iter_mut().filter_map(|client| (client.said() == "holds").then_some(())).count();
+        let said: Vec<_> = clients.iter_mut().map(Client::said).collect();
+        let held = said.iter().filter(|said| *said == "holds").count();
+        if let Some(refused) = said.iter().find(|said| *said != "holds") {
+            eprintln!("a client was refused: {refused}");
+        }
         times.push(began.elapsed());
         refused += CLIENTS - held;
         twice += usize::from(world.events.count("overlap") > 0);
