@@ -1,7 +1,7 @@
 //! Every system call fails, in every way that its manual lists: what comes of it is success, or an error that names the cause.
 
 use crate::roles::{self, Role, Whom};
-use crate::stage::{Filter, Outcome, Promise, Report, Stage, broken, chosen};
+use crate::stage::{Broken, Filter, Outcome, Promise, Report, Stage, broken, chosen};
 use procref_tests::trace::{Side, Stop, Then};
 
 /// How many cases of each role run by themselves.
@@ -163,7 +163,7 @@ fn one(role: &Role, recorded: &Recorded, case: usize) -> Outcome {
     if outcome.is_err() {
         stage.sandbox.clean_up();
     }
-    outcome
+    outcome.map_err(|Broken(promise, how)| Broken(promise, format!("{met} failed: {how}")))
 }
 
 /// The first error says what failed; after that, nothing fails any more.
@@ -174,10 +174,12 @@ fn said_well(output: &str, name: &str, errno: i32) -> Outcome {
     let words = words.split(" (").next().unwrap_or_default();
     let named = first.contains(&format!("os error {errno})")) || first.to_lowercase().contains(words);
     // More than the kernel counts; and POSIX has but one word for a thread that cannot be made.
+    // Who cannot say what it met.
+    let silent = name == "write" && first.contains("could not tell");
     let changed = errno == libc::EAGAIN && first.contains("changed by something else");
     let counted = errno == libc::ERANGE && first.contains("as far as the kernel counts");
     let threads = ["clone3", "mmap"].contains(&name) && first.contains("os error 11)");
-    if !(named || changed || counted || threads) {
+    if !(named || silent || changed || counted || threads) {
         return broken(Promise::CauseNamed, format!("it says {first:?}"));
     }
     match errors.next() {
