@@ -24,8 +24,8 @@ pub(crate) struct Options {
     /// A port with a fixed number, or one more that is picked.
     #[arg(long = "port", value_name = "NAME[=NUMBER]")]
     ports: Vec<String>,
-    /// How to know that it is ready: tcp:[HOST:]PORT, unix:PATH, http:URL, exec:CMD, log:TEXT, notify or started. By default
-    /// when somebody accepts connections at its first port; without a port as soon as it has been started.
+    /// How to know that it is ready: tcp:PORT, tcp:HOST:PORT, unix:PATH, http:URL, exec:CMD, log:TEXT, notify or started.
+    /// By default when somebody accepts connections at its first port; without a port as soon as it has been started.
     #[arg(long, value_name = "KIND[:VALUE]")]
     ready: Option<String>,
     /// The longest time that a start may take: 60 seconds by default.
