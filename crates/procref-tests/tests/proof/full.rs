@@ -1,6 +1,6 @@
 //! A program that has used up its descriptors, or all but a few: no call fails by itself, all do together.
 
-use crate::roles::{self, Role};
+use crate::roles::{Role, roles};
 use crate::stage::{Outcome, Promise, Report, Stage, broken};
 use procref_tests::trace::Then;
 
@@ -38,16 +38,8 @@ fn one(role: &Role, free: usize) -> Outcome {
     outcome
 }
 
-macro_rules! roles {
-    ($($test:ident: $role:ident)+) => { $(
-        #[test]
-        fn $test() {
-            full(&roles::$role);
-        }
-    )+ };
-}
-
 roles! {
+    full:
     starter: STARTER
     starter_with_way_in: STARTER_WITH_WAY_IN
     declared_starter: DECLARED_STARTER

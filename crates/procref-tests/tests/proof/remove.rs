@@ -1,7 +1,7 @@
 //! The semaphore set is removed at every system call, as `ipcrm` and logind's RemoveIPC do it: whoever is counted no longer is told
 //! so, no second instance starts beside a live one, and all has gone when everybody has.
 
-use crate::roles::{self, Role};
+use crate::roles::{Role, roles};
 use crate::stage::{Filter, Outcome, Promise, Report, Stage, broken, chosen};
 use procref_tests::sandbox::remove_set;
 use procref_tests::trace::{Side, Stop, Then};
@@ -71,16 +71,8 @@ fn mode(role: &Role) -> &'static str {
     if role.mode == "acquire" { "acquire-anyway" } else { role.mode }
 }
 
-macro_rules! roles {
-    ($($test:ident: $role:ident)+) => { $(
-        #[test]
-        fn $test() {
-            remove(&roles::$role);
-        }
-    )+ };
-}
-
 roles! {
+    remove:
     starter: STARTER
     declared_starter: DECLARED_STARTER
     joiner: JOINER
