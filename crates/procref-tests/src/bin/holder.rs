@@ -1,6 +1,6 @@
 //! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|prepares|run-folder|ignores-signals`. Or
 //! keeps it and becomes a program: `holder NAME FOLDER forked|started PROGRAM ARGUMENT…`. Or is a service that says by
-//! itself that it is ready: `holder notify`.
+//! itself that it is ready: `holder notify`. Or lives on without its main thread: `holder headless`.
 
 use procref::blocking::SharedService;
 use procref::ready::Ready;
@@ -18,6 +18,9 @@ fn main() -> Result<()> {
     }
     if arguments.get(1).is_some_and(|word| word == "notify") {
         return notify();
+    }
+    if arguments.get(1).is_some_and(|word| word == "headless") {
+        end_main_thread();
     }
     let [_, name, folder, way, program @ ..] = arguments.as_slice() else { return Err("NAME FOLDER WAY".into()) };
     let ready = if way == "never-ready" { "never" } else { "done" };
@@ -57,4 +60,16 @@ fn notify() -> Result<()> {
     loop {
         std::thread::park();
     }
+}
+
+#[expect(unsafe_code, reason = "the standard library does not end the main thread alone")]
+fn end_main_thread() -> ! {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    // SAFETY: ends this thread, which owns nothing that another one uses.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("it has ended")
 }

@@ -2,7 +2,7 @@
 //!
 //! A pid is only an address while somebody holds the process. A recorded process is therefore a pid *and* the time it
 //! started at; it is held by a pidfd before it is looked at, and signalled only through that. A readable pidfd proves
-//! death. State `Z` in /proc proves nothing: a process whose main thread has ended shows it while it lives.
+//! death. State `Z` in /proc alone proves nothing: a process whose main thread has ended shows it while it lives.
 //!
 //! The guardian uses [`stop`] and [`Process`] too: nothing here allocates on the way there.
 
@@ -163,6 +163,9 @@ pub(crate) fn time_until(milliseconds: u64) -> Duration {
 /// What /proc says of a process, beside what a pidfd says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
+    /// It has ended, though nobody has reaped it. State `Z` alone is that of a main thread, which others may outlive: so it
+    /// has to be the last thread as well. While another thread takes its number by execve(2), there are two threads, or none.
+    pub(super) zombie: bool,
     pub(super) parent: u32,
     pub(super) session: u32,
     /// In clock ticks since boot.
@@ -190,7 +193,8 @@ impl Stat {
                 byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
             })
         };
-        Some(Self { parent: field(4)? as u32, session: field(6)? as u32, start: field(22)? })
+        let zombie = line.get(after_name) == Some(&b'Z') && field(20)? == 1;
+        Some(Self { zombie, parent: field(4)? as u32, session: field(6)? as u32, start: field(22)? })
     }
 }
 
@@ -250,9 +254,17 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let line = b"42 (a) b) c) S 7 8 9 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21\n";
-        assert_eq!(Stat::parse(line), Some(Stat { parent: 7, session: 9, start: 424_242 }));
+        assert_eq!(Stat::parse(line), Some(Stat { zombie: false, parent: 7, session: 9, start: 424_242 }));
         for line in [b"".as_slice(), b"42 (x) S 1", b"42 (x", b"42 (x)"] {
             assert_eq!(Stat::parse(line), None);
+        }
+    }
+
+    #[test]
+    fn a_main_thread_that_has_ended_is_no_zombie_while_others_live() {
+        for (state, threads, zombie) in [('Z', 1, true), ('Z', 2, false), ('Z', 0, false), ('S', 1, false)] {
+            let line = format!("42 (x) {state} 7 8 9 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 424242 20 21\n");
+            assert_eq!(Stat::parse(line.as_bytes()).map(|stat| stat.zombie), Some(zombie), "{line}");
         }
     }
 

@@ -532,11 +532,14 @@ impl Reports {
 pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
     /// A service whose processes multiply faster than they can be ended is given up.
     const ROUNDS: usize = 1000;
-    let digits = mark_digits(pid, start);
+    let (digits, own) = (mark_digits(pid, start), super::pid::ask_pid());
     for _ in 0..ROUNDS {
         let mut found = false;
         let _ = each_number(c"/proc", |other, _| {
-            if other != super::pid::ask_pid()
+            // There may be thousands of strangers and zombies, so nobody is held before it has been looked at; and then it is
+            // looked at once more, for its number may have been given away.
+            if other != own
+                && belongs(other, pid, parent, &digits)
                 && let Ok(Some(process)) = Process::hold(other)
                 && belongs(other, pid, parent, &digits)
                 && !process.has_ended()
@@ -554,8 +557,8 @@ pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
 
 fn belongs(other: u32, service: u32, parent: Option<u32>, digits: &[u8]) -> bool {
     match Stat::of(other) {
-        Ok(stat) => stat.session == service || parent == Some(stat.parent) || has_mark(other, digits),
-        Err(_) => false,
+        Ok(stat) if !stat.zombie => stat.session == service || parent == Some(stat.parent) || has_mark(other, digits),
+        _ => false,
     }
 }
 
