@@ -137,6 +137,23 @@ fn no_room_for_the_process_that_probes_the_kernel() {
     assert_says(&output, "LimitReached", &["short-lived process", "os error 11"]);
 }
 
+/// A sandbox may forbid the question which threads share an undo list: then a thread that does has all of it to do.
+#[test]
+fn the_kernel_does_not_compare_threads() {
+    for (mode, says) in [("acquire-later", "starts\nstarts\nholds\n"), ("release", "starts\nreleased\n")] {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_traced"));
+        command.args([mode, &sandbox.name("s")]).arg(sandbox.runtime_dir());
+        let mut asked = 0;
+        let traced = trace(&sandbox, command, Follow::Threads, |stop| {
+            asked += usize::from(stop.number == libc::SYS_kcmp);
+            fails(libc::SYS_kcmp, libc::EPERM)(stop)
+        });
+        assert!(traced.status.success() && asked > 0, "{traced:?}");
+        assert_eq!(traced.output, says);
+    }
+}
+
 #[test]
 fn no_room_for_a_thread() {
     // glibc tries clone only where the kernel says that it does not know clone3.
