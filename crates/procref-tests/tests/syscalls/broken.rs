@@ -160,3 +160,24 @@ fn no_room_for_a_thread() {
     let output = acquire_under("acquire", fails(libc::SYS_clone3, libc::EAGAIN));
     assert_says(&output, "LimitReached", &["thread", "os error 11"]);
 }
+
+/// What the kernel says for a moment (RLIMIT_NPROC, execve(2)) is an error, and not what a guardian says who was overtaken.
+#[test]
+fn a_service_that_cannot_be_made_now_is_tried_once() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
+    command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("forked");
+    command.stderr(std::fs::File::create(sandbox.folder().join("stderr")).expect("a file"));
+    let mut tried = 0;
+    let traced = trace(&sandbox, command, Follow::Forks, |stop| {
+        let becomes_service = stop.number == libc::SYS_execve
+            && stop.index > 0
+            && stop.side == Side::Entry
+            && stop.read_text(stop.args[0]).is_ok_and(|path| path.ends_with("/sh"));
+        tried += usize::from(becomes_service);
+        if becomes_service { Then::Answer(-i64::from(libc::EAGAIN)) } else { Then::Go }
+    });
+    let said = std::fs::read_to_string(sandbox.folder().join("stderr")).expect("it is there");
+    assert!(!traced.status.success() && said.contains("code: 11"), "{traced:?}: {said}");
+    assert_eq!(tried, 1);
+}

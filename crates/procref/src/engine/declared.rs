@@ -457,14 +457,31 @@ fn pick_port() -> Result<(u16, OwnedFd)> {
     let span = end.saturating_sub(LOWEST);
     // Anywhere, so that two programs that know nothing of each other seldom meet.
     let begin = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0) % u64::from(span.max(1));
-    for number in (0..span).map(|step| LOWEST + ((begin + u64::from(step)) % u64::from(span)) as u16) {
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
-            && let Some(lock) = lock_port(number)?
-        {
+    let mut numbers = (0..span).map(|step| LOWEST + ((begin + u64::from(step)) % u64::from(span)) as u16);
+    let bind = |number| TcpListener::bind((Ipv4Addr::LOCALHOST, number));
+    while let Some(number) = next_free(&mut numbers, bind)? {
+        if let Some(lock) = lock_port(number)? {
             return Ok((number, lock));
         }
     }
     Err(Error::new(ErrorKind::LimitReached, format!("no port from {LOWEST} to {end} is free")))
+}
+
+/// The next of these ports that nobody has. What has nothing to do with the port is an error.
+fn next_free<T>(
+    numbers: &mut impl Iterator<Item = u16>,
+    mut bind: impl FnMut(u16) -> io::Result<T>,
+) -> Result<Option<u16>> {
+    for number in numbers {
+        match bind(number).map_err(|error| (error.kind(), error)) {
+            Ok(_) => return Ok(Some(number)),
+            Err((io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied, _)) => {}
+            Err((_, error)) => {
+                return Err(Error::new(ErrorKind::StartFailed, "cannot look for a free port").source(error));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A name that only one socket in this network namespace can have, and that goes with it. `None`: somebody has it.
@@ -474,5 +491,28 @@ fn lock_port(number: u16) -> Result<Option<OwnedFd>> {
         Ok(socket) => Ok(Some(socket.into())),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_passed_over_and_anything_else_is_said_at_once() {
+        let bind = |errnos: Vec<i32>| {
+            let mut errnos = errnos.into_iter();
+            move |_| errnos.next().map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+        };
+        let free = next_free(&mut (1..4), bind(vec![libc::EADDRINUSE, libc::EACCES])).expect("there is one");
+        assert_eq!(free, Some(3));
+        assert_eq!(next_free(&mut (1..3), bind(vec![libc::EADDRINUSE; 2])).expect("no error"), None);
+        for errno in [libc::EMFILE, libc::ENFILE, libc::EADDRNOTAVAIL] {
+            let mut numbers = 1..4;
+            let error = next_free(&mut numbers, bind(vec![libc::EADDRINUSE, errno, errno])).map(drop);
+            let error = error.expect_err("no other port would do").to_string();
+            assert!(error.contains(&format!("os error {errno}")), "{error}");
+            assert_eq!(numbers, 3..4, "it is not tried again");
+        }
     }
 }

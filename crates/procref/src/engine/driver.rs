@@ -516,8 +516,10 @@ impl Acquiring {
             let mut reports = made.reports;
             attempts += 1;
             match reports.started() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
-                result => return Ok(result.map(|()| reports)),
+                Ok(true) => return Ok(Ok(reports)),
+                Ok(false) if attempts < ATTEMPTS => {}
+                Ok(false) => return Ok(Err(io::Error::other("guardians of clients that were killed came in between"))),
+                Err(error) => return Ok(Err(error)),
             }
         }
     }

@@ -253,8 +253,9 @@ fn read_whole(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Whoever asked for the service does so no more, or something else was recorded before.
-const OVERTAKEN: Errno = Errno(libc::EAGAIN);
+/// Whoever asked for the service does so no more, or something else was recorded before. No error of the kernel's, whose
+/// numbers go to 4095.
+const OVERTAKEN: Errno = Errno(4096);
 
 enum Never {}
 
@@ -487,10 +488,11 @@ impl Reports {
         Self(file)
     }
 
-    /// Whether the service was started; the error of the step that failed.
-    pub(crate) fn started(&mut self) -> io::Result<()> {
+    /// Whether the service was started; `Ok(false)`: another one came in between. The error of the step that failed.
+    pub(crate) fn started(&mut self) -> io::Result<bool> {
         match self.next(None)? {
-            Some((STARTED, 0)) => Ok(()),
+            Some((STARTED, 0)) => Ok(true),
+            Some((STARTED, error)) if error == OVERTAKEN.0 => Ok(false),
             Some((STARTED, error)) => Err(io::Error::from_raw_os_error(error)),
             _ => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
