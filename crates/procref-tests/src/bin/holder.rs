@@ -1,14 +1,17 @@
 //! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|prepares|run-folder|ignores-signals`. Or
 //! keeps it and becomes a program: `holder NAME FOLDER forked|started PROGRAM ARGUMENT…`. Or is a service that says by
-//! itself that it is ready: `holder notify`. Or lives on without its main thread: `holder headless`.
+//! itself that it is ready: `holder notify`. Or starts a service by a callback that leaves no descriptor: `holder NAME FOLDER fills`.
+//! Or lives on without its main thread: `holder headless`.
 
 use procref::blocking::SharedService;
 use procref::ready::Ready;
-use procref::{Result, ServiceCommand};
+use procref::{Result, ServiceCommand, ServiceInfo};
+use rustix::process::{Resource, Rlimit};
 use std::io::Write as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().collect();
@@ -23,6 +26,9 @@ fn main() -> Result<()> {
         end_main_thread();
     }
     let [_, name, folder, way, program @ ..] = arguments.as_slice() else { return Err("NAME FOLDER WAY".into()) };
+    if way == "fills" {
+        return fill(name, folder);
+    }
     let ready = if way == "never-ready" { "never" } else { "done" };
     let command =
         ServiceCommand::new("sh").args(["-c", "sleep 1001 & echo done; exec sleep 1000"]).ready(Ready::log(ready));
@@ -47,6 +53,22 @@ fn main() -> Result<()> {
     loop {
         std::thread::park();
     }
+}
+
+fn fill(name: &str, folder: &str) -> Result<()> {
+    let service = SharedService::builder(name).runtime_dir(folder).on_first_acquire(|| {
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let lower = Rlimit { current: Some(64), ..limit };
+        rustix::process::setrlimit(Resource::Nofile, lower).map_err(std::io::Error::from)?;
+        let [input, output, errors] = std::array::from_fn(|_| Stdio::null());
+        let mut sleep = std::process::Command::new("sleep");
+        let pid = sleep.arg("1000").stdin(input).stdout(output).stderr(errors).spawn()?.id();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            std::mem::forget(file);
+        }
+        Ok(ServiceInfo::new(pid, 0))
+    });
+    service.build()?.acquire().map(drop)
 }
 
 fn notify() -> Result<()> {

@@ -181,3 +181,18 @@ fn a_service_that_cannot_be_made_now_is_tried_once() {
     assert!(!traced.status.success() && said.contains("code: 11"), "{traced:?}: {said}");
     assert_eq!(tried, 1);
 }
+
+/// Nobody knows of what a callback has started until it is recorded, and to hold it takes a descriptor.
+#[test]
+fn what_was_started_does_not_stay_where_no_descriptor_is_left() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
+    let output = command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("fills").output();
+    let output = output.expect("it can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("StartFailed") && said.contains("code: 24"), "{said}");
+    sandbox.assert_no_process();
+    assert!(sandbox.sets().is_empty());
+    // To remove the hint of who was starting takes a descriptor, too.
+    std::fs::remove_dir_all(sandbox.runtime_dir()).expect("it is there");
+}

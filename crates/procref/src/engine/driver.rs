@@ -622,7 +622,7 @@ impl Acquiring {
     /// Nobody knows what was started here, so it must not stay.
     fn discard(&mut self, hooks: &dyn Hooks) -> acquire::Event {
         if let Some(info) = self.started.take() {
-            let process = info.pid().and_then(|pid| Process::open(pid).ok().flatten());
+            let process = info.pid().map(|pid| (pid, Process::open(pid)));
             let mut asked = false;
             if hooks.stops() {
                 match hooks.stop(info) {
@@ -632,9 +632,12 @@ impl Acquiring {
                     }
                 }
             }
-            if let Some(process) = process
-                && !sys::stop(&process, &self.spec.ladder, asked).unwrap_or(false)
-            {
+            let gone = match process {
+                Some((_, Ok(Some(process)))) => sys::stop(&process, &self.spec.ladder, asked).unwrap_or(false),
+                Some((pid, Err(_))) => sys::stop_apart(pid, &self.spec.ladder, asked),
+                None | Some((_, Ok(None))) => true,
+            };
+            if !gone {
                 tracing::error!(service = %self.spec.name, "cannot stop a service that could not be published");
             }
         }

@@ -17,7 +17,9 @@ pub(crate) mod watch;
 mod witness;
 
 pub(crate) use pid::current_pid;
-pub(crate) use process::{Process, Signal, namespace_fingerprint, start_time, stop, stop_asked, time_until};
+pub(crate) use process::{
+    Process, Signal, namespace_fingerprint, start_time, stop, stop_apart, stop_asked, time_until,
+};
 pub(crate) use set::{Set, undo_works};
 pub(crate) use sysv_sem::SetError;
 pub(crate) use witness::{Floor, Holder, Witness, holders};

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
 use std::ffi::CStr;
 use std::io;
 use std::sync::OnceLock;
@@ -134,6 +134,25 @@ pub(crate) fn stop(process: &Process, steps: &[StopStep], asked: bool) -> io::Re
         }
     }
     Ok(process.has_ended())
+}
+
+/// The same for a process that cannot be held, because this program may open nothing more: it is done by a process that closes
+/// its own copies of some descriptors.
+pub(crate) fn stop_apart(pid: u32, steps: &[StopStep], asked: bool) -> bool {
+    let stop = |(pid, steps, asked): &(u32, &[StopStep], bool)| {
+        (0..3).for_each(raw::close);
+        let gone = match Process::open(*pid) {
+            Ok(Some(process)) => stop(&process, steps, *asked).unwrap_or(false),
+            Ok(None) => true,
+            // The whole system can open nothing more. Its number is all there is.
+            Err(_) => {
+                let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).filter(|_| !asked);
+                pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+            }
+        };
+        i32::from(!gone)
+    };
+    super::detach::in_short_lived_process(&(pid, steps, asked), stop).is_ok_and(|result| result == 0)
 }
 
 /// The same for a process that a command has asked to end, in place of the first step's signal.
