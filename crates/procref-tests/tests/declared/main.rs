@@ -2,6 +2,7 @@
 
 mod beside;
 mod last;
+mod room;
 
 use procref::blocking::{Builder, SharedService};
 use procref::ready::Ready;
