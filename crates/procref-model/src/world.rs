@@ -77,6 +77,8 @@ pub enum Mistake {
     LingerWithoutLook,
     /// The lock is taken without undo.
     LockWithoutUndo,
+    /// What a guardian begins is noted nowhere but in the set.
+    BeginUnnoted,
     /// A removed set is not noticed by who makes the next one.
     NoWitness,
     /// A guardian that was slow to begin records its service though nobody asks for it any more.
@@ -227,6 +229,8 @@ pub enum Hint {
     Service(u8),
     /// The process that starts one.
     Starter(u8),
+    /// The same, and what a guardian has begun for it.
+    Begun(u8, u8),
 }
 
 /// How far the start of a declared service has come.
@@ -308,6 +312,7 @@ impl World {
         match hint {
             Hint::Service(service) => self.alive(service),
             Hint::Starter(starter) => self.processes.get(usize::from(starter)).is_some_and(|process| process.alive),
+            Hint::Begun(starter, service) => self.lives(Hint::Starter(starter)) || self.alive(service),
         }
     }
 
@@ -495,7 +500,9 @@ impl World {
             let recorded = self.set.is_some_and(|set| {
                 set.snapshot().record().instance == Instance::Process { pid: service as u32 + 1, start: 1 }
             });
-            let hinted = self.hints.is_some_and(|(_, hint)| hint == Hint::Service(service as u8));
+            let names =
+                |hint| matches!(hint, Hint::Service(named) | Hint::Begun(_, named) if usize::from(named) == service);
+            let hinted = self.hints.is_some_and(|(_, hint)| names(hint));
             if !self.unguarded {
                 return Err(format!("service {service} runs, nobody holds it, and no guardian was killed"));
             }
@@ -1174,11 +1181,18 @@ impl World {
                     Some(Applied::Yes) => Spawned::Started,
                     Some(_) => Spawned::Overtaken,
                 };
-                if spawned == Spawned::Started
-                    && let Err(broken) = world.start(place)
-                {
-                    next.push((label, Err(broken)));
-                    return;
+                if spawned == Spawned::Started {
+                    match (world.hints, config.mistake) {
+                        (_, Some(Mistake::BeginUnnoted)) => {}
+                        (Some((noted, Hint::Starter(starter))), _) if noted == set => {
+                            world.hints = Some((set, Hint::Begun(starter, service as u8)));
+                        }
+                        _ => {}
+                    }
+                    if let Err(broken) = world.start(place) {
+                        next.push((label, Err(broken)));
+                        return;
+                    }
                 }
                 let mut machine = machine.clone();
                 let action = machine.next(E::Done);
@@ -1260,7 +1274,7 @@ impl World {
             },
             (A::AwaitPipe, 0) => {
                 let named = match world.hints {
-                    Some((hinted, Hint::Service(service))) if hinted == set => Some(service),
+                    Some((hinted, Hint::Service(service) | Hint::Begun(_, service))) if hinted == set => Some(service),
                     _ => None,
                 };
                 match named {
