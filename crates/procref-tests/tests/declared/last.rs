@@ -93,12 +93,16 @@ fn a_set_removed_and_a_starter_killed_before_it_is_published_let_no_second_one_b
             starter = stop.process;
             return Then::Go;
         }
-        // The first of many descriptors that it shall not inherit; whoever traces has the time to bury the starter.
-        let begins = stop.number == libc::SYS_fcntl && stop.args[1] == libc::F_SETFD as u64;
-        if begins && killed.is_none() {
-            killed = Some(hold(starter));
-            sandbox.sets().into_iter().for_each(|(set, _)| remove_set(set));
-            procref::process::kill(starter);
+        // It is about to note itself, under a lock: that call is interrupted until the starter has been buried.
+        if stop.number == libc::SYS_flock && stop.side == Side::Entry {
+            let starter = killed.get_or_insert_with(|| {
+                sandbox.sets().into_iter().for_each(|(set, _)| remove_set(set));
+                let process = hold(starter);
+                procref::process::kill(starter);
+                (process, Instant::now() + PATIENCE)
+            });
+            let waits = !has_ended(&starter.0) && Instant::now() < starter.1;
+            return if waits { Then::Answer(-i64::from(libc::EINTR)) } else { Then::Go };
         }
         let becomes_service = stop.number == libc::SYS_execve
             && stop.side == Side::Entry
@@ -106,7 +110,7 @@ fn a_set_removed_and_a_starter_killed_before_it_is_published_let_no_second_one_b
         if !becomes_service || seen.is_some() {
             return Then::Go;
         }
-        assert!(killed.as_ref().is_some_and(has_ended), "the starter was killed");
+        assert!(killed.as_ref().is_some_and(|(starter, _)| has_ended(starter)), "the starter was killed");
         seen = Some((stop.process, hold(stop.process), next.acquire().map(drop)));
         Then::LetGo
     });
