@@ -36,9 +36,8 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The first pause between two probes. Each is twice as long as the one before.
@@ -599,7 +598,7 @@ fn exec(program: &OsStr, arguments: &[OsString], context: &Context<'_>, attempt:
     if status.success() {
         return Ok(());
     }
-    Err(Miss::NotYet(format!("{name} {}{}", ended(status), last_line(&kept))))
+    Err(Miss::NotYet(format!("{name} {}{}", sys::program::ended(status), last_line(&kept))))
 }
 
 fn cannot_start(program: &OsStr, context: &Context<'_>, error: &io::Error) -> Miss {
@@ -613,14 +612,6 @@ fn cannot_start(program: &OsStr, context: &Context<'_>, error: &io::Error) -> Mi
             Miss::NotYet(text)
         }
         _ => Miss::Never(text),
-    }
-}
-
-fn ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended".into(),
     }
 }
 

@@ -248,7 +248,7 @@ fn unix_sockets_of_all_kinds() {
     let _socket = UnixDatagram::bind(&datagrams).expect("it is free");
     ready(&Ready::unix(datagrams));
     let name = format!("@procref-test-{}-{}", std::process::id(), number());
-    let socket = NotifySocket::bind(Path::new(&name)).expect("it is free");
+    let socket = NotifySocket::bind_at(Path::new(&name)).expect("it is free");
     let context = Context { directory: Some(&folder.0), ..service.context() };
     wait(&Ready::unix(&name), &context, far(), &mut |_| ()).expect("it is ready");
     drop(socket);
@@ -381,7 +381,7 @@ fn exec_when_it_exits_with_0() {
     let context = Context { directory: Some(&folder.0), environment: &environment, ..service.context() };
     let script = "test -e \"$PROCREF_TEST\" || { echo out; echo \"no $PROCREF_TEST\" >&2; exit 3; }";
     wait(&Ready::exec("sh", ["-c", script]), &context, far(), &mut |saw| {
-        assert_eq!(saw, "sh exited with 3: no made");
+        assert_eq!(saw, "sh exited with status 3: no made");
         std::fs::write(folder.path("made"), "").expect("it can be written");
     })
     .expect("it is ready");
@@ -389,8 +389,8 @@ fn exec_when_it_exits_with_0() {
 
 #[test]
 fn exec_ends_with_the_service_and_in_time() {
-    ends_when_seen(&Ready::exec("false", [""; 0]), "false exited with 1");
-    ends_when_seen(&Ready::exec("sh", ["-c", "kill -KILL $$"]), "sh was ended by signal 9");
+    ends_when_seen(&Ready::exec("false", [""; 0]), "false exited with status 1");
+    ends_when_seen(&Ready::exec("sh", ["-c", "kill -KILL $$"]), "sh was killed by signal 9");
     // While the program runs.
     let service = Service::sleeping();
     let script = format!("kill -KILL {}; sleep 1000", service.child.id());
@@ -568,7 +568,7 @@ fn notify_when_the_service_says_so() {
     let folder = Folder::new();
     let name = format!("@procref-test-{}-{}", std::process::id(), number());
     for path in [folder.path("notify"), folder.path("notify"), name.into()] {
-        let socket = NotifySocket::bind(&path).expect("it is free");
+        let socket = NotifySocket::bind_at(&path).expect("it is free");
         let says = "STATUS=half\n|READY=10|X=READY=1|READY=0\nSTATUS=\u{1b}[31mnearly\n|STATUS=done\nREADY=1";
         let service = helper(&mut Command::new(this_program()), &socket, says);
         let context = Context { notify: Some(&socket), ..service.context() };
@@ -587,7 +587,7 @@ fn notify_by_a_descendant() {
     for (script, session) in
         [("\"$@\" & wait", false), ("(\"$@\" & wait) & wait", false), ("(\"$@\" &) ; exec sleep 1000", true)]
     {
-        let socket = NotifySocket::bind(&folder.path("notify")).expect("it is free");
+        let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
         let mut command = Command::new(if session { "setsid" } else { "sh" });
         if session {
             command.arg("sh");
@@ -608,7 +608,7 @@ fn notify_by_a_descendant() {
 #[test]
 fn notify_of_a_stranger_does_not_count() {
     let folder = Folder::new();
-    let socket = NotifySocket::bind(&folder.path("notify")).expect("it is free");
+    let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
     let service = Service::sleeping();
     let say = |text: &str| {
         let ours = UnixDatagram::unbound().expect("a socket");
@@ -653,7 +653,7 @@ fn notify_of_a_stranger_does_not_count() {
 fn notify_ends_with_the_service_and_in_time() {
     assert_eq!(cannot_probe(&Ready::notify()), "the service has no socket for its messages");
     let folder = Folder::new();
-    let socket = NotifySocket::bind(&folder.path("notify")).expect("it is free");
+    let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
     let service = Service::sleeping();
     let context = Context { notify: Some(&socket), ..service.context() };
     let result = wait(&Ready::notify(), &context, far(), &mut |_| service.kill());
@@ -669,7 +669,7 @@ fn notify_ends_with_the_service_and_in_time() {
 fn a_message_that_is_too_long_is_empty_and_descriptors_are_closed() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
     let folder = Folder::new();
-    let socket = NotifySocket::bind(&folder.path("notify")).expect("it is free");
+    let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
     let ours = UnixDatagram::unbound().expect("a socket");
     ours.connect(socket.address()).expect("it is there");
     ours.send(format!("READY=1\n{}", "x".repeat(5000)).as_bytes()).expect("it is sent");

@@ -239,9 +239,17 @@ pub(crate) struct Message {
 }
 
 impl NotifySocket {
-    /// A socket at this path, or with an abstract name where the path begins with `@`. A socket's file that is there
-    /// already is replaced.
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+    /// A socket at this path, or, where that is too long for a socket (unix(7)), with this abstract name. A socket's file
+    /// that is there already is replaced.
+    pub(crate) fn bind(path: &Path, name: &str) -> io::Result<Self> {
+        match unix_address(path) {
+            Ok(_) => Self::bind_at(path),
+            Err(_) => Self::bind_at(Path::new(&format!("@{name}"))),
+        }
+    }
+
+    /// At this path, or with an abstract name where the path begins with `@`.
+    pub(crate) fn bind_at(path: &Path) -> io::Result<Self> {
         let address = unix_address(path)?;
         let file = address.path_bytes().is_some();
         if file && rustix::fs::lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket) {
