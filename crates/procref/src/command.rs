@@ -280,6 +280,7 @@ impl ServiceCommand {
         }
         values.any_of = self.needs.iter().map(|(label, _)| format!("{label}.")).collect();
         self.texts().try_for_each(|text| values.expand_os(text).map(drop))?;
+        self.ready.is_supported().map_err(|what| Error::new(ErrorKind::Unsupported, format!("readiness: {what}")))?;
         let ready = self.ready.expand(|text| values.expand(text))?;
         ready.check().map_err(|what| Error::new(ErrorKind::InvalidInput, format!("readiness: {what}")))
     }

@@ -3,10 +3,9 @@
 use super::{Miss, Report, plain};
 use crate::sys;
 use crate::sys::files::{Identity, open_to_read, read_at};
-use crate::sys::probe::{self, Changes, For, Woken};
+use crate::sys::probe::{self, Changes, Woken};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -236,7 +235,7 @@ impl<'a> Follow<'a> {
     }
 
     fn add(&mut self, file: File, identity: Identity, position: u64) {
-        if self.changes.as_ref().is_some_and(|changes| changes.add(file.as_fd()).is_err()) {
+        if self.changes.as_ref().is_some_and(|changes| changes.add(&file).is_err()) {
             self.changes = None;
         }
         if self.files.len() == MOST_FILES {
@@ -277,15 +276,15 @@ fn wait_with(mut follow: Follow<'_>, process: &sys::Process, deadline: Instant) 
         if now >= deadline {
             return Err(Miss::Slow);
         }
-        let (rest, fds) = match (looked, &follow.changes) {
+        let (rest, sources) = match (looked, &follow.changes) {
             (None, _) => (Duration::ZERO, None),
-            (_, Some(changes)) => (ANOTHER_LOOK, Some((changes.as_fd(), For::Reading))),
+            (_, Some(changes)) => (ANOTHER_LOOK, Some(changes.source())),
             (_, None) => (pause, None),
         };
         if follow.changes.is_none() {
             pause = super::LONGEST_PAUSE.min(pause * 2);
         }
-        if probe::wait(process, fds.as_slice(), deadline.min(now + rest)).map_err(Miss::system)? == Woken::Ended {
+        if probe::wait(process, sources.as_slice(), deadline.min(now + rest)).map_err(Miss::system)? == Woken::Ended {
             return Err(Miss::Ended);
         }
     }

@@ -3,24 +3,20 @@
 use super::*;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::os::unix::process::CommandExt;
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use sys::Signal;
 
-pub(super) fn far() -> Instant {
+pub(crate) fn far() -> Instant {
     Instant::now() + Duration::from_secs(300)
 }
 
-fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_millis(300)
 }
 
 /// Its own number for each caller.
-fn number() -> u32 {
+pub(crate) fn number() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     LAST.fetch_add(1, Relaxed)
 }
@@ -32,16 +28,16 @@ fn address() -> SocketAddr {
 }
 
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("procref-ready-{}-{}", std::process::id(), number()));
         std::fs::create_dir(&path).expect("a new folder");
         Self(path)
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -54,27 +50,27 @@ impl Drop for Folder {
 
 /// A service, killed at the latest with the test.
 #[derive(Debug)]
-pub(super) struct Service {
-    child: Child,
-    pub(super) process: sys::Process,
+pub(crate) struct Service {
+    pub(crate) child: Child,
+    pub(crate) process: sys::Process,
 }
 
 impl Service {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn().expect("it starts");
         let process = sys::Process::open(child.id()).expect("it can be opened").expect("it is not reaped");
         Self { child, process }
     }
 
-    pub(super) fn sleeping() -> Self {
+    pub(crate) fn sleeping() -> Self {
         Self::start(Command::new("sleep").arg("1000"))
     }
 
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.process.signal(Signal::KILL).expect("it can be killed");
     }
 
-    fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context {
             process: &self.process,
             pid: self.child.id(),
@@ -94,12 +90,12 @@ impl Drop for Service {
     }
 }
 
-fn ready(ready: &Ready) {
+pub(crate) fn ready(ready: &Ready) {
     wait(ready, &Service::sleeping().context(), far(), &mut |_| ()).expect("it is ready");
 }
 
 /// Waits, and ends the service when a probe has seen that.
-fn ends_when_seen(ready: &Ready, seen: &str) {
+pub(crate) fn ends_when_seen(ready: &Ready, seen: &str) {
     let service = Service::sleeping();
     let mut all = Vec::new();
     let result = wait(ready, &service.context(), far(), &mut |text| {
@@ -112,27 +108,27 @@ fn ends_when_seen(ready: &Ready, seen: &str) {
 }
 
 /// A program that another test is just starting has a copy of a listener until it is executed.
-fn until_nobody_answers(ready: &Ready) {
+pub(crate) fn until_nobody_answers(ready: &Ready) {
     while ready.answered_already(None).is_some() {
         std::thread::yield_now();
     }
 }
 
-fn saw(ready: &Ready, deadline: Instant) -> String {
+pub(crate) fn saw(ready: &Ready, deadline: Instant) -> String {
     match wait(ready, &Service::sleeping().context(), deadline, &mut |_| ()) {
         Err(NotReady::TimedOut { saw, .. }) => saw,
         result => panic!("{result:?}"),
     }
 }
 
-fn cannot(ready: &Ready, context: &Context<'_>) -> String {
+pub(crate) fn cannot(ready: &Ready, context: &Context<'_>) -> String {
     match wait(ready, context, far(), &mut |_| ()) {
         Err(NotReady::CannotProbe(text)) => text,
         result => panic!("{result:?}"),
     }
 }
 
-fn cannot_probe(ready: &Ready) -> String {
+pub(crate) fn cannot_probe(ready: &Ready) -> String {
     cannot(ready, &Service::sleeping().context())
 }
 
@@ -222,39 +218,6 @@ fn addresses_that_cannot_be() {
         assert!(Ready::http_status("http://localhost/", wrong).check().is_err());
     }
     assert!(cannot_probe(&Ready::http("https://localhost/")).contains("https:"));
-}
-
-#[test]
-fn unix_sockets_of_all_kinds() {
-    let folder = Folder::new();
-    let path = folder.path("socket");
-    let service = Service::sleeping();
-    let mut listener = None;
-    wait(&Ready::unix(&path), &service.context(), far(), &mut |saw| {
-        assert_eq!(saw, format!("{}: no such file or directory", path.display()));
-        listener = Some(UnixListener::bind(&path).expect("it is free"));
-    })
-    .expect("it is ready");
-    // From the service's folder.
-    let context = Context { directory: Some(&folder.0), ..service.context() };
-    wait(&Ready::unix("socket"), &context, far(), &mut |_| ()).expect("it is ready");
-    assert!(Ready::unix("socket").answered_already(Some(&folder.0)).is_some());
-    drop(listener);
-    until_nobody_answers(&Ready::unix(&path));
-    ends_when_seen(&Ready::unix(&path), "connection refused");
-    assert!(saw(&Ready::unix(&path), soon()).ends_with("connection refused"));
-
-    let datagrams = folder.path("datagrams");
-    let _socket = UnixDatagram::bind(&datagrams).expect("it is free");
-    ready(&Ready::unix(datagrams));
-    let name = format!("@procref-test-{}-{}", std::process::id(), number());
-    let socket = NotifySocket::bind_at(Path::new(&name)).expect("it is free");
-    let context = Context { directory: Some(&folder.0), ..service.context() };
-    wait(&Ready::unix(&name), &context, far(), &mut |_| ()).expect("it is ready");
-    drop(socket);
-    for wrong in ["", "@", &"x".repeat(200)] {
-        assert!(!cannot_probe(&Ready::unix(wrong)).is_empty());
-    }
 }
 
 /// A server that gives these answers, one for each connection, the last one again and again.
@@ -433,26 +396,10 @@ fn exec_leaves_nothing_of_its_group() {
 }
 
 #[test]
-fn exec_goes_with_who_waits() {
-    let leave_one = || {
-        let group = Group::start(Command::new("sleep").arg("1000")).expect("it starts");
-        let ended = group.ended().try_clone_to_owned().expect("a copy");
-        // As if this thread were killed, and its process with it.
-        std::mem::forget(group);
-        ended
-    };
-    let ended = std::thread::spawn(leave_one).join().expect("no panic");
-    let service = Service::sleeping();
-    let woken = probe::wait(&service.process, &[(ended.as_fd(), For::Reading)], far()).expect("it can be awaited");
-    assert_eq!(woken, Woken::Event);
-}
-
-#[test]
 fn programs_that_cannot_be_started() {
     let folder = Folder::new();
     let path = folder.path("script");
     std::fs::write(&path, "no program").expect("it can be written");
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("they can be set");
     let text = cannot_probe(&Ready::exec(&path, [""; 0]));
     assert_eq!(text, format!("{} cannot be started: permission denied", path.display()));
     let text = cannot_probe(&Ready::exec("procref-no-such-program", [""; 0]));
@@ -532,160 +479,6 @@ fn logs_that_cannot_be_read() {
     };
     assert!(text_of(&folder.path("no/log")).ends_with("log: no such file or directory"));
     assert!(text_of(&folder.0).ends_with("it is not a regular file"));
-    assert!(text_of(Path::new("/dev/zero")).ends_with("it is not a regular file"));
-}
-
-/// A helper program: says what the test that has started it wants said.
-#[test]
-fn helper_that_notifies() {
-    if let (Some(socket), Some(messages)) = (std::env::var_os("NOTIFY_SOCKET"), std::env::var("PROCREF_SAYS").ok()) {
-        let socket = match socket.to_str().and_then(|socket| socket.strip_prefix('@')) {
-            Some(name) => std::os::unix::net::SocketAddr::from_abstract_name(name),
-            None => std::os::unix::net::SocketAddr::from_pathname(socket),
-        };
-        let socket = socket.expect("an address");
-        let ours = UnixDatagram::unbound().expect("a socket");
-        for message in messages.split('|') {
-            ours.send_to_addr(message.as_bytes(), &socket).expect("it is sent");
-        }
-        // Until the test kills it.
-        std::thread::sleep(Duration::from_secs(300));
-    }
-}
-
-/// A command of this program as the helper.
-fn helper(command: &mut Command, socket: &NotifySocket, says: &str) -> Service {
-    command.args(["--exact", "ready::tests::helper_that_notifies", "--nocapture"]).stdout(Stdio::null());
-    Service::start(command.env("NOTIFY_SOCKET", socket.address()).env("PROCREF_SAYS", says))
-}
-
-fn this_program() -> PathBuf {
-    std::env::current_exe().expect("it has a path")
-}
-
-#[test]
-fn notify_when_the_service_says_so() {
-    let folder = Folder::new();
-    let name = format!("@procref-test-{}-{}", std::process::id(), number());
-    for path in [folder.path("notify"), folder.path("notify"), name.into()] {
-        let socket = NotifySocket::bind_at(&path).expect("it is free");
-        let says = "STATUS=half\n|READY=10|X=READY=1|READY=0\nSTATUS=\u{1b}[31mnearly\n|STATUS=done\nREADY=1";
-        let service = helper(&mut Command::new(this_program()), &socket, says);
-        let context = Context { notify: Some(&socket), ..service.context() };
-        let mut seen = Vec::new();
-        wait(&Ready::notify(), &context, far(), &mut |saw| seen.push(saw.to_owned())).expect("it is ready");
-        assert_eq!(seen, ["it has not said READY=1", "half", "nearly", "done"]);
-        drop(socket);
-        assert!(!path.exists());
-    }
-}
-
-#[test]
-fn notify_by_a_descendant() {
-    let folder = Folder::new();
-    // A child, a grandchild, an orphan in the service's session.
-    for (script, session) in
-        [("\"$@\" & wait", false), ("(\"$@\" & wait) & wait", false), ("(\"$@\" &) ; exec sleep 1000", true)]
-    {
-        let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
-        let mut command = Command::new(if session { "setsid" } else { "sh" });
-        if session {
-            command.arg("sh");
-        }
-        // The group goes with the test.
-        command.args(["-c", script, "sh"]).arg(this_program());
-        if !session {
-            command.process_group(0);
-        }
-        let service = helper(&mut command, &socket, "READY=1");
-        let context = Context { notify: Some(&socket), ..service.context() };
-        wait(&Ready::notify(), &context, far(), &mut |_| ()).expect("it is ready");
-        let group = rustix::process::Pid::from_raw(service.child.id() as i32).expect("a number");
-        rustix::process::kill_process_group(group, Signal::KILL).expect("it can be killed");
-    }
-}
-
-#[test]
-fn notify_of_a_stranger_does_not_count() {
-    let folder = Folder::new();
-    let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
-    let service = Service::sleeping();
-    let say = |text: &str| {
-        let ours = UnixDatagram::unbound().expect("a socket");
-        ours.send_to(text.as_bytes(), socket.address()).expect("it is sent");
-    };
-    say("STATUS=nonsense");
-    say("READY=1");
-    let context = Context { notify: Some(&socket), ..service.context() };
-    let us = std::process::id();
-    let expected = format!("the process {us} said READY=1, but is not the service's");
-    let mut seen = Vec::new();
-    let result = wait(&Ready::notify(), &context, far(), &mut |saw| {
-        seen.push(saw.to_owned());
-        if saw == expected {
-            service.kill();
-        }
-    });
-    assert_eq!(result, Err(NotReady::Ended { log: vec![] }));
-    assert_eq!(seen, ["it has not said READY=1", expected.as_str()]);
-
-    // A child of another one.
-    let other = helper(&mut Command::new(this_program()), &socket, "READY=1");
-    let service = Service::sleeping();
-    let context = Context { notify: Some(&socket), ..service.context() };
-    let expected = format!("the process {} said READY=1", other.child.id());
-    let mut stranger = false;
-    let result = wait(&Ready::notify(), &context, far(), &mut |saw| {
-        if saw.starts_with(&expected) {
-            stranger = true;
-            service.kill();
-        }
-    });
-    assert_eq!((result, stranger), (Err(NotReady::Ended { log: vec![] }), true));
-    // But all of the guardian's are the service's: here the test's.
-    say("READY=1");
-    let service = Service::sleeping();
-    let context = Context { notify: Some(&socket), guardian: Some(us), ..service.context() };
-    wait(&Ready::notify(), &context, far(), &mut |_| ()).expect("it is ready");
-}
-
-#[test]
-fn notify_ends_with_the_service_and_in_time() {
-    assert_eq!(cannot_probe(&Ready::notify()), "the service has no socket for its messages");
-    let folder = Folder::new();
-    let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
-    let service = Service::sleeping();
-    let context = Context { notify: Some(&socket), ..service.context() };
-    let result = wait(&Ready::notify(), &context, far(), &mut |_| service.kill());
-    assert_eq!(result, Err(NotReady::Ended { log: vec![] }));
-    let service = Service::sleeping();
-    let context = Context { notify: Some(&socket), ..service.context() };
-    let result = wait(&Ready::notify(), &context, soon(), &mut |_| ());
-    let saw = "it has not said READY=1".into();
-    assert_eq!(result, Err(NotReady::TimedOut { saw, log: vec![] }));
-}
-
-#[test]
-fn a_message_that_is_too_long_is_empty_and_descriptors_are_closed() {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-    let folder = Folder::new();
-    let socket = NotifySocket::bind_at(&folder.path("notify")).expect("it is free");
-    let ours = UnixDatagram::unbound().expect("a socket");
-    ours.connect(socket.address()).expect("it is there");
-    ours.send(format!("READY=1\n{}", "x".repeat(5000)).as_bytes()).expect("it is sent");
-    let (mut reads, writes) = io::pipe().expect("a pipe");
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = [writes.as_fd()];
-    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-    rustix::net::sendmsg(&ours, &[io::IoSlice::new(b"BARRIER=1")], &mut control, SendFlags::empty())
-        .expect("it is sent");
-    drop(writes);
-    let receive = || socket.receive().expect("it can be read").map(|message| (message.pid, message.text));
-    assert_eq!(receive(), Some((std::process::id(), vec![])));
-    assert_eq!(receive(), Some((std::process::id(), b"BARRIER=1".into())));
-    assert_eq!(receive(), None);
-    assert_eq!(reads.read(&mut [0]).expect("it can be read"), 0);
 }
 
 #[test]
