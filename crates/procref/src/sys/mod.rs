@@ -22,6 +22,7 @@
 //! A back end drives its system in that system's own manner. Policy (when to start, recover, stop, linger, give up)
 //! stands above it once, in [`crate::protocol`].
 
+mod claims;
 mod per_process;
 pub(crate) use per_process::PerProcess;
 
