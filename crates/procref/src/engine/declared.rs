@@ -7,13 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::protocol::set::Instance;
 use crate::ready::{self, Context, LogMark, NotReady, Ready};
-use crate::sys::files;
-use crate::sys::folder;
 use crate::sys::guardian::{Launch, Stopper};
-use crate::sys::port;
 use crate::sys::probe::{Group, NotifySocket};
 use crate::sys::service::{self, Need, Program, Reports};
-use crate::sys::{self, FORCE, Process, Set};
+use crate::sys::{self, FORCE, Process, Set, files, folder, port};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -365,7 +362,7 @@ fn state_folder(spec: &Spec, command: &ServiceCommand) -> Result<PathBuf, &'stat
 
 fn no_state(why: &str) -> Error {
     Error::new(ErrorKind::StartFailed, format!("there is no place for {{state}}: {why}"))
-        .help("set one of them, or name a folder by `state_dir`")
+        .help("set that, or name a folder by `state_dir`")
 }
 
 /// An empty folder for one run.
