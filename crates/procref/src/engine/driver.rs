@@ -2,7 +2,7 @@
 
 use super::declared::{self, Prepared};
 use super::hooks::{Hooks, NoHooks};
-use super::{Member, Spec, Watched};
+use super::{Member, Origin, Spec, Watched};
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Acquiring {
     machine: Acquire,
     action: acquire::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Option<Set>,
     /// The set as it was last read.
@@ -67,6 +68,7 @@ impl Acquiring {
         Self {
             machine,
             action,
+            origin: Origin::here(),
             spec: Arc::clone(spec),
             set: held.map(|member| member.set),
             snapshot: None,
@@ -113,6 +115,10 @@ impl Acquiring {
                 (A::Withdraw, _) => self.withdraw(),
                 (A::Abandon, _) => self.abandon(),
             };
+            // A child that a callback has forked, and that comes back from it: lock and reference are its parent's.
+            if !self.origin.is_here() {
+                return Progress::Cancelled;
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
             // Nobody but a program that is not ours can be the cause of that.
             if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock | A::Finish) = (event, self.action) {
@@ -720,6 +726,9 @@ impl Acquiring {
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            return;
+        }
         // No thread could be started for the rest of it, or a callback's panic came through.
         if self.machine.is_under_way() {
             let set = self.set();
@@ -739,6 +748,7 @@ impl Drop for Acquiring {
 pub(super) struct Releasing {
     machine: Release,
     action: release::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Set,
     info: Option<(ServiceInfo, Option<Known>)>,
@@ -782,7 +792,8 @@ impl Releasing {
     ) -> Self {
         let spec = Arc::clone(spec);
         let (info, asked, member, from_outside, error) = (None, false, None, false, None);
-        Self { machine, action, spec, set, info, asked, member, from_outside, witness, error }
+        let origin = Origin::here();
+        Self { machine, action, origin, spec, set, info, asked, member, from_outside, witness, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -827,6 +838,10 @@ impl Releasing {
                 (A::Remove, _) => self.remove(),
                 (A::Unlock, _) => self.event(self.set.apply(&UNLOCK)),
             };
+            // As for `Acquiring`: a forked child comes back from `on_last_release`.
+            if !self.origin.is_here() {
+                return Released::Over(Ok(release::Outcome::Left));
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "release");
             self.action = self.machine.next(event);
         }
@@ -1005,7 +1020,7 @@ impl Releasing {
 impl Drop for Releasing {
     fn drop(&mut self) {
         // No thread could be started for it, or it panicked: the guardian waits for heirs that live.
-        if self.machine.is_heir() {
+        if self.machine.is_heir() && self.origin.is_here() {
             let _ = self.set.apply(&RESIGN);
         }
     }
