@@ -135,6 +135,8 @@ pub enum Mistake {
     DescendantIsService,
     /// What a callback names is published without a look whether it lives.
     PublishUnseen,
+    /// A guardian that loses its set does not know what it has started.
+    ForgottenChild,
 }
 
 /// A service.
@@ -217,7 +219,7 @@ pub enum Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Spawned {
     /// It is recorded, and runs.
-    Started,
+    Started(u8),
     /// Nobody asks for it any more, or somebody else's is recorded.
     Overtaken,
     /// The set has gone.
@@ -297,6 +299,8 @@ pub struct World {
     pub forks: u8,
     /// A guardian has been killed, or has been refused its work by a removed set.
     pub unguarded: bool,
+    /// A guardian has been killed.
+    pub guardian_killed: bool,
 }
 
 /// What the hints name.
@@ -310,8 +314,8 @@ pub enum Hint {
 
 /// How far the start of a declared service has come.
 enum Started {
-    /// To this step, with this guardian.
-    Goes(u8, Option<u8>),
+    /// To this step, with this guardian, and this service that it has started.
+    Goes(u8, Option<u8>, Option<u8>),
     /// To its end: it is this service.
     Is(u8),
     /// To another one.
@@ -396,6 +400,7 @@ impl World {
             rechecks: config.rechecks,
             forks: config.forks,
             unguarded: false,
+            guardian_killed: false,
         }
     }
 
@@ -594,6 +599,7 @@ impl World {
         }
         if victim >= config.people() {
             self.unguarded = true;
+            self.guardian_killed = true;
         }
         self.end(victim);
         if let Some(process) = self.processes.get_mut(victim) {
@@ -817,7 +823,12 @@ impl World {
             match &mut process.task {
                 Task::Acquiring { started, service, .. } => started.iter_mut().chain(service).for_each(&mut with),
                 Task::Holding { service, .. } => with(service),
-                Task::Guarding { hinted, .. } => hinted.iter_mut().for_each(&mut with),
+                Task::Guarding { hinted, spawned, .. } => {
+                    hinted.iter_mut().for_each(&mut with);
+                    if let Some(Spawned::Started(service)) = spawned {
+                        with(service);
+                    }
+                }
                 Task::Idle | Task::Releasing { .. } => {}
             }
             process.inherited.iter_mut().filter_map(|inherited| inherited.service.as_mut()).for_each(&mut with);
@@ -860,7 +871,7 @@ impl World {
         if let Some(service) = left {
             let recorded = self.set.is_some_and(|set| self.recorded(set.number) == Some(service as u8));
             let hinted = self.hints.is_some_and(|(_, hint)| hint == Hint::Service(service as u8));
-            if !self.unguarded {
+            if !self.unguarded || (config.declared && !self.guardian_killed) {
                 return Err(format!("service {service} runs, nobody holds it, and no guardian was killed"));
             }
             // When all have gone, the kernel itself stops a declared service.
@@ -1243,16 +1254,26 @@ impl World {
                 done(world, E::Failed, set, None, next);
             }
             (A::Start | A::Recover, 0) => {
+                // What an instance has left whose set was removed before its process ended.
+                if let Some((other, Hint::Service(service))) = world.hints.filter(|_| config.declared)
+                    && other != set
+                    && config.mistake != Some(Mistake::NoSweep)
+                {
+                    world.sweep(service, None, config);
+                }
                 world.hints = Some((set, Hint::Starter(place as u8)));
                 stay(world, 1, None, None, next, &label);
             }
-            (A::Start, step) if config.declared => match self.start_declared(place, (step, set, made), config) {
-                Ok(Some((world, Started::Goes(step, made)))) => stay(world, step, None, made, next, &label),
+            (A::Start, step) if config.declared => match self.start_declared(place, (step, set, made, started), config)
+            {
+                Ok(Some((world, Started::Goes(step, made, started)))) => {
+                    stay(world, step, started, made, next, &label);
+                }
                 Ok(Some((world, Started::Is(service)))) => {
                     if self.failures > 0 {
                         let mut world = self.clone();
                         world.failures -= 1;
-                        next.fault(|next| stay(world, NOT_READY, None, None, next, "it does not become ready"));
+                        next.fault(|next| stay(world, NOT_READY, started, None, next, "it does not become ready"));
                     }
                     done(world, E::Done, set, Some(service), next);
                 }
@@ -1305,6 +1326,27 @@ impl World {
                     done(world, event, set, started, next);
                 }
             }
+            // The set may have gone: then what the guardian has said is ended.
+            (A::Discard, 0) if config.declared => {
+                let who = format!("client {place}");
+                match started.map_or(Ok(false), |service| world.finish(service, &who, config)) {
+                    Ok(sweeps) => stay(world, if sweeps { 1 } else { 2 }, started, None, next, &label),
+                    Err(broken) => next.push((label, Err(broken))),
+                }
+            }
+            (A::Discard, 1) => {
+                let guardian = world.snapshot(set).and_then(|snapshot| snapshot.guardian_pid());
+                if let Some(service) = started {
+                    world.sweep(service, guardian.map(|guardian| guardian as u8 - 1), config);
+                }
+                stay(world, 2, started, None, next, &label);
+            }
+            (A::Discard, 2) => {
+                let forgetting = world.snapshot(set).map(|snapshot| snapshot.forgetting());
+                let _ = forgetting.and_then(|forgetting| world.apply(place, set, &forgetting));
+                world.forget_hints(set);
+                done(world, E::Done, set, None, next);
+            }
             (A::Discard, _) => {
                 let result = started.map_or(Ok(()), |service| {
                     world.callback_stops(service, config);
@@ -1323,7 +1365,10 @@ impl World {
                 }
             }
             (A::Fail { leave }, 0) => match world.snapshot(set) {
-                None => done(world, E::Done, set, None, next),
+                None => {
+                    world.forget_hints(set);
+                    done(world, E::Done, set, None, next);
+                }
                 Some(snapshot) => {
                     let view = snapshot.view();
                     let alone = leave && view.clients <= 1 && !view.instance && !view.up;
@@ -1378,63 +1423,73 @@ impl World {
     fn start_declared(
         &self,
         place: usize,
-        (step, set, made): (u8, u8, Option<u8>),
+        (step, set, made, started): (u8, u8, Option<u8>, Option<u8>),
         config: &Config,
     ) -> Result<Option<(Self, Started)>, Broken> {
         use Started::{Failed, Goes, Is};
         let mut world = self.clone();
-        let Some(snapshot) = world.snapshot(set) else { return Ok(Some((world, Failed))) };
-        let recorded = match snapshot.record().instance {
-            Instance::Process { pid, .. } => Some(pid as u8 - 1),
-            _ => None,
-        };
-        let goes = match step {
-            1 => {
+        let snapshot = world.snapshot(set);
+        // Without the set, what the guardian has said.
+        let recorded = if snapshot.is_some() { world.recorded(set) } else { started };
+        let goes = match (step, snapshot) {
+            (..7, None) => Failed,
+            (1, _) => {
                 let _ = world.apply(place, set, &ASK);
-                Goes(2, None)
+                Goes(2, None, None)
             }
             // One that watches already holds no state, and makes way.
-            2 => match snapshot.guardian_pid() {
+            (2, Some(snapshot)) => match snapshot.guardian_pid() {
                 Some(guardian) => {
                     world.end(guardian as usize - 1);
                     world.tidy();
                     // Until this one has finished what that one had started, the kernel alone would see to it.
                     world.unguarded |= recorded.is_some();
-                    Goes(2, None)
+                    world.guardian_killed |= recorded.is_some();
+                    Goes(2, None, None)
                 }
-                None => Goes(3, None),
+                None => Goes(3, None, None),
             },
             // What it may have started until just now is finished; and so is what does not become ready.
-            3 | NOT_READY => match recorded {
-                Some(service) if world.finish(service, &format!("client {place}"), config)? => Goes(step + 1, None),
-                Some(_) => Goes(step + 2, None),
-                None => Goes(step + 3, None),
+            (3 | NOT_READY, _) => match recorded {
+                Some(service) if world.finish(service, &format!("client {place}"), config)? => {
+                    Goes(step + 1, None, recorded)
+                }
+                Some(_) => Goes(step + 2, None, None),
+                None => Goes(step + 3, None, None),
             },
-            4 | 11 => {
-                world.sweep_recorded(set, config);
-                Goes(step + 1, None)
+            (4 | 11, _) => {
+                let guardian = snapshot.and_then(|snapshot| snapshot.guardian_pid());
+                if let Some(service) = recorded {
+                    world.sweep(service, guardian.map(|guardian| guardian as u8 - 1), config);
+                }
+                Goes(step + 1, None, None)
             }
-            5 | 12 => match world.apply(place, set, &snapshot.forgetting()) {
-                Some(Applied::Yes) => Goes(step + 1, None),
+            (5 | 12, Some(snapshot)) => match world.apply(place, set, &snapshot.forgetting()) {
+                Some(Applied::Yes) => Goes(step + 1, None, None),
                 _ => Failed,
             },
-            6 => Goes(7, Some(world.make_guardian_that(true, set, config))),
-            7 => match made.and_then(|made| self.made(made)) {
-                Some(true) => Goes(8, made),
-                Some(false) => Goes(2, None),
+            (6, _) => Goes(7, Some(world.make_guardian_that(true, set, config)), None),
+            (7, _) => match made.and_then(|made| self.made(made)) {
+                Some(true) => Goes(8, made, None),
+                Some(false) => Goes(2, None, None),
                 None => return Ok(None),
             },
-            8 => match self.spawned(made) {
-                Some(Spawned::Overtaken) => Goes(2, None),
-                Some(outcome) => {
+            (8, _) => match self.spawned(made) {
+                Some(Spawned::Overtaken) => Goes(2, None, None),
+                Some(Spawned::Started(service)) => {
                     let _ = world.apply(place, set, &ASK_NO_MORE);
-                    Goes(if outcome == Spawned::Started { 9 } else { NOT_READY }, None)
+                    Goes(9, None, Some(service))
+                }
+                Some(Spawned::Failed) => {
+                    let _ = world.apply(place, set, &ASK_NO_MORE);
+                    Goes(NOT_READY, None, None)
                 }
                 None => return Ok(None),
             },
-            9 => match recorded {
+            // What becomes ready is awaited without a look at the set.
+            (9, _) => match started {
                 Some(service) if self.alive(service) => Is(service),
-                _ => Goes(NOT_READY, None),
+                _ => Goes(NOT_READY, None, started),
             },
             _ => Failed,
         };
@@ -1657,10 +1712,10 @@ impl World {
                 });
                 let spawned = match announcing.and_then(|announcing| world.apply(place, set, &announcing)) {
                     None => Spawned::Failed,
-                    Some(Applied::Yes) => Spawned::Started,
+                    Some(Applied::Yes) => Spawned::Started(service as u8),
                     Some(_) => Spawned::Overtaken,
                 };
-                if spawned == Spawned::Started
+                if matches!(spawned, Spawned::Started(_))
                     && let Err(broken) = world.start(place, config)
                 {
                     next.push((label, Err(broken)));
@@ -1755,7 +1810,13 @@ impl World {
             (A::AwaitPipe, 0) => {
                 let named = match world.hints {
                     Some((hinted, Hint::Service(service))) if hinted == set => Some(service),
-                    _ => None,
+                    // It knows what it has started, and so does nobody else if the starter is killed.
+                    _ => match spawned {
+                        Some(Spawned::Started(service)) if config.mistake != Some(Mistake::ForgottenChild) => {
+                            Some(service)
+                        }
+                        _ => None,
+                    },
                 };
                 match named {
                     Some(service) => stay(world, 1, Some(service), next),
@@ -1793,7 +1854,7 @@ impl World {
                 stay(world, 2, hinted, next);
             }
             (A::FinishByHints, _) => {
-                if hinted.is_some() {
+                if world.hints.is_some_and(|(_, hint)| hinted.map(Hint::Service) == Some(hint)) {
                     world.forget_hints(set);
                 }
                 done(world, E::Done, said, None, next);

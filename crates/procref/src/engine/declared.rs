@@ -5,13 +5,12 @@ use crate::blocking::ServiceHandle;
 use crate::command::{CommandLine, ServiceCommand, Values, find_program};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
-use crate::protocol::set::Instance;
 use crate::ready::{self, Context, LogMark, NotReady, Ready};
+use crate::sys::Process;
 use crate::sys::folder;
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::probe::{Group, NotifySocket};
 use crate::sys::service::{Need, Program, Reports, c_string};
-use crate::sys::{Process, Set};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
@@ -23,6 +22,21 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
+
+/// What a guardian has started, as it says.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) pid: u32,
+    pub(super) start: u64,
+    reports: Reports,
+}
+
+impl Spawned {
+    /// What comes of waiting for it.
+    pub(super) fn from_reports(mut reports: Reports) -> io::Result<Self> {
+        reports.started().map(|(pid, start)| Self { pid, start, reports })
+    }
+}
 
 /// A start whose choices are made: ports are picked, texts filled in, what is needed is held.
 #[derive(Debug)]
@@ -124,7 +138,7 @@ impl Prepared {
     pub(super) fn prepare_once(
         &self,
         spec: &Spec,
-        mut run: impl FnMut(&mut Launch) -> Result<io::Result<Reports>>,
+        mut run: impl FnMut(&mut Launch) -> Result<io::Result<Spawned>>,
     ) -> Result<()> {
         let Some(state) = self.state.as_ref().filter(|_| !self.prepare.is_empty()) else { return Ok(()) };
         if !state.begin_preparing()? {
@@ -137,7 +151,7 @@ impl Prepared {
             let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
             let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
             let name = &line.program;
-            let mut reports = run(&mut launch)?
+            let Spawned { mut reports, .. } = run(&mut launch)?
                 .map_err(|error| failed(format!("cannot start {name:?}, which prepares it")).source(error))?;
             let limit = spec.settings.start_timeout;
             match reports.ended(limit.as_millis().try_into().unwrap_or(u64::MAX)) {
@@ -175,22 +189,19 @@ impl Prepared {
     pub(super) fn await_ready(
         &self,
         spec: &Spec,
-        set: Set,
+        guardian: Option<u32>,
         mark: &LogMark,
-        started: io::Result<Reports>,
+        started: io::Result<Spawned>,
     ) -> Result<ServiceInfo> {
         let program = &self.line.program;
         let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
-        let reports = started.map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
-        let snapshot = set.snapshot().map_err(|error| Error::set(&spec.name, "read the semaphore set", error))?;
+        let Spawned { pid, start, reports } =
+            started.map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
         let ended = |mut reports: Reports, log: &[String]| {
             /// The guardian reaps at once.
             const REAPING: u64 = 5000;
             let how = reports.ended(REAPING).ok().flatten().map_or_else(|| "ended".into(), in_words);
             Err(failed(format!("{program:?} {how} before it was ready{}", log_in_words(log))))
-        };
-        let Instance::Process { pid, start } = snapshot.record().instance else {
-            return ended(reports, &ready::last_lines(mark, LOG_LINES));
         };
         let Some(process) = Process::open_recorded(pid, start)? else {
             return ended(reports, &ready::last_lines(mark, LOG_LINES));
@@ -198,7 +209,7 @@ impl Prepared {
         let context = Context {
             process: &process,
             pid,
-            guardian: snapshot.guardian_pid(),
+            guardian,
             log: Some(mark),
             notify: self.notify.as_ref(),
             directory: self.directory.as_deref(),

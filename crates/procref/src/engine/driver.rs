@@ -1,6 +1,6 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
-use super::declared::{self, Prepared};
+use super::declared::{self, Prepared, Spawned};
 use super::hooks::{Hooks, NoHooks};
 use super::{Member, Origin, Spec, Watched};
 use crate::command::ServiceCommand;
@@ -16,7 +16,6 @@ use crate::protocol::set::{
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
-use crate::sys::service::Reports;
 use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -37,6 +36,8 @@ pub(super) struct Acquiring {
     found: Option<Found>,
     /// What was started but is not published yet.
     started: Option<ServiceInfo>,
+    /// Its process, and when that started, where a guardian has started it.
+    spawned: Option<(u32, u64)>,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -74,6 +75,7 @@ impl Acquiring {
             snapshot: None,
             found: None,
             started: None,
+            spawned: None,
             witness: held.and_then(|member| member.witness.as_ref()).and_then(|witness| witness.try_clone().ok()),
             error: None,
         }
@@ -418,7 +420,13 @@ impl Acquiring {
 
     /// A set that is removed in the middle of a start must not let a second one begin: the hint tells of this one.
     fn leave_hint(&self) -> Result<()> {
-        match self.spec.hints.write_starter(self.set().id()) {
+        // Whose set was removed before its process ended: nobody else knows what it has left.
+        let ended = |pid, start| {
+            if self.spec.declared.is_some() {
+                sys::service::sweep_marked(pid, start);
+            }
+        };
+        match self.spec.hints.write_starter(self.set().id(), ended) {
             Ok(None) => Ok(()),
             Ok(Some(live)) => Err(set_removed_under(&self.spec, &live)),
             Err(error) => {
@@ -441,11 +449,8 @@ impl Acquiring {
                     acquire::Event::Done
                 }
                 Err(error) => {
-                    // What was started is recorded, and must not stay for the next one.
-                    let finished = finish_recorded(&spec, self.set(), false, || Ok(()));
-                    if let Err(trouble) = finished {
-                        tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
-                    }
+                    // What was started must not stay for the next one.
+                    self.finish_spawned();
                     let removed = matches!(self.set().snapshot(), Err(SetError::Gone));
                     self.failed(if removed { Error::set_removed(&spec.name, "start it") } else { cannot_start(error) })
                 }
@@ -468,21 +473,38 @@ impl Acquiring {
         }
     }
 
+    /// Ends what a guardian has started and nobody is to have: what is recorded, or, if the set has gone, what the guardian said.
+    fn finish_spawned(&mut self) {
+        let spec = Arc::clone(&self.spec);
+        let finished = match (finish_recorded(&spec, self.set(), false, || Ok(())), self.spawned.take()) {
+            (Err(Trouble::Set(SetError::Gone)), Some((pid, start))) => {
+                stop_process(&spec, pid, start, Told::Nothing, Some(None)).map_err(Trouble::Other)
+            }
+            (Err(Trouble::Set(SetError::Gone)), None) => Ok(()),
+            (finished, _) => finished,
+        };
+        if let Err(trouble) = finished {
+            tracing::error!(service = %spec.name, ?trouble, "cannot stop what was started and cannot be used");
+        }
+    }
+
     /// Has a new guardian start the service as its child. The one before, which holds no state, makes way for it.
     fn start_declared(&mut self, command: &ServiceCommand) -> Result<ServiceInfo> {
         let spec = Arc::clone(&self.spec);
         let prepared = Prepared::new(&spec, command)?;
         prepared.prepare_once(&spec, |launch| self.launch(&spec, launch, None))?;
         let (mut launch, mark) = prepared.launch(&spec)?;
-        let reports = self.launch(&spec, &mut launch, prepared.stopper())?;
-        prepared.await_ready(&spec, self.set(), &mark, reports)
+        let spawned = self.launch(&spec, &mut launch, prepared.stopper())?;
+        self.spawned = spawned.as_ref().ok().map(|spawned| (spawned.pid, spawned.start));
+        let guardian = self.read().ok().and_then(|snapshot| snapshot.guardian_pid());
+        prepared.await_ready(&spec, guardian, &mark, spawned)
     }
 
     /// Has a new guardian start something as its child. The one before, which holds no state, makes way for it, and what it
     /// had started is finished.
     ///
     /// What comes back tells whether it was started, and is recorded.
-    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Reports>> {
+    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Spawned>> {
         /// A guardian of somebody who was killed may come in between, and record what it starts before it is found.
         const ATTEMPTS: usize = 5;
         let read = |error| Error::set(&spec.name, "read the semaphore set", error);
@@ -519,11 +541,10 @@ impl Acquiring {
             if made.witness.is_some() {
                 self.witness = made.witness;
             }
-            let mut reports = made.reports;
             attempts += 1;
-            match reports.started() {
+            match Spawned::from_reports(made.reports) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
-                result => return Ok(result.map(|()| reports)),
+                spawned => return Ok(spawned),
             }
         }
     }
@@ -611,6 +632,7 @@ impl Acquiring {
             Ok(()) => {
                 self.snapshot = self.set().snapshot().ok();
                 self.started = None;
+                self.spawned = None;
                 self.found = Some(Found { info, process: process.map(|(_, process)| process) });
                 Ok(acquire::Event::Done)
             }
@@ -625,7 +647,11 @@ impl Acquiring {
 
     /// Nobody knows what was started here, so it must not stay.
     fn discard(&mut self, hooks: &dyn Hooks) -> acquire::Event {
-        if let Some(info) = self.started.take() {
+        let started = self.started.take();
+        if self.spec.declared.is_some() {
+            // Its descendants, too: there is no callback that would see to them.
+            self.finish_spawned();
+        } else if let Some(info) = started {
             let process = info.pid().and_then(|pid| Process::open(pid).ok().flatten());
             let mut asked = false;
             if hooks.stops() {
@@ -649,7 +675,11 @@ impl Acquiring {
     fn fail(&mut self, leave: bool) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(SetError::Gone) => return acquire::Event::Done,
+            // Nothing is being started any more, under whatever set.
+            Err(SetError::Gone) => {
+                self.spec.hints.remove_about(self.set().id());
+                return acquire::Event::Done;
+            }
             Err(error) => {
                 tracing::warn!(service = %self.spec.name, ?error, "cannot tell other processes that the start failed");
                 self.give_back();
