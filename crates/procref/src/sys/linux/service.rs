@@ -229,9 +229,9 @@ fn spawn(set: Set) -> Result<(u32, u64), Errno> {
         exit(127);
     }
     // Not reaped before it has been looked at.
-    let start = Process::open(pid as u32).ok().flatten().map_or(0, |process| process.start());
+    let start = start_of(pid as u32);
     SERVICE.store(pid as u32, Ordering::Relaxed);
-    SERVICE_START.store(start, Ordering::Relaxed);
+    SERVICE_START.store(start.unwrap_or(0), Ordering::Relaxed);
     close(writes);
     let mut error = [0_u8; 4];
     // Until the exec, which closes the other end, or a failure.
@@ -243,7 +243,15 @@ fn spawn(set: Set) -> Result<(u32, u64), Errno> {
     // A guardian that had them would hold what its service needs.
     program.need_fds().for_each(close);
     // Who does not know what came of it says so: then nothing asks for it any more, and what is recorded is finished.
-    if read? == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok((pid as u32, start)) }
+    if read? == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok((pid as u32, start?)) }
+}
+
+fn start_of(pid: u32) -> Result<u64, Errno> {
+    match Process::open(pid) {
+        Ok(Some(process)) => Ok(process.start()),
+        Ok(None) => Err(Errno(libc::ESRCH)),
+        Err(error) => Err(Errno(error.raw_os_error().unwrap_or(libc::ESRCH))),
+    }
 }
 
 fn read_whole(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -276,11 +284,7 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
     call(libc::SYS_setsid, [0; 6])?;
     super::detach::reset_signals(&[]);
     let pid = super::pid::ask_pid();
-    let start = match Process::open(pid) {
-        Ok(Some(process)) => process.start(),
-        Ok(None) => return Err(Errno(libc::ESRCH)),
-        Err(error) => return Err(Errno(error.raw_os_error().unwrap_or(libc::ESRCH))),
-    };
+    let start = start_of(pid)?;
     write_mark(program.mark, pid, start);
     let pipe = match program.floor_signal {
         0 => 0,
@@ -480,7 +484,7 @@ fn report(what: u8, number: c_int, start: u64) {
 /// The process that this guardian has started, and when that started; whether it runs or not.
 pub(super) fn child() -> Option<(u32, u64)> {
     let started = (SERVICE.load(Ordering::Relaxed), SERVICE_START.load(Ordering::Relaxed));
-    (started.0 != 0).then_some(started)
+    (started.0 != 0 && started.1 != 0).then_some(started)
 }
 
 /// Starts the service in the guardian, and says what came of it.
