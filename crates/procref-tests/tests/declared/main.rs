@@ -1,6 +1,7 @@
 //! Services that are declared by a command.
 
 mod beside;
+mod removed;
 
 use procref::blocking::{Builder, SharedService};
 use procref::ready::Ready;

@@ -5,12 +5,11 @@ use crate::blocking::ServiceHandle;
 use crate::command::{CommandLine, ServiceCommand, Values, find_program};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
-use crate::protocol::set::Instance;
 use crate::ready::{self, Context, LogMark, NotReady, Ready};
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::probe::{Group, NotifySocket};
 use crate::sys::service::{self, Need, Program, Reports};
-use crate::sys::{self, FORCE, Process, Set, files, folder, port};
+use crate::sys::{self, FORCE, Process, files, folder, port};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -18,6 +17,21 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
+
+/// What a guardian has started, as it says.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) pid: u32,
+    pub(super) start: u64,
+    reports: Reports,
+}
+
+impl Spawned {
+    /// What comes of waiting for it.
+    pub(super) fn from_reports(mut reports: Reports) -> io::Result<Self> {
+        reports.started().map(|(pid, start)| Self { pid, start, reports })
+    }
+}
 
 /// A start whose choices are made: ports are picked, texts filled in, what is needed is held.
 #[derive(Debug)]
@@ -119,7 +133,7 @@ impl Prepared {
     pub(super) fn prepare_once(
         &self,
         spec: &Spec,
-        mut run: impl FnMut(&mut Launch) -> Result<io::Result<Reports>>,
+        mut run: impl FnMut(&mut Launch) -> Result<io::Result<Spawned>>,
     ) -> Result<()> {
         let Some(state) = self.state.as_ref().filter(|_| !self.prepare.is_empty()) else { return Ok(()) };
         if !state.begin_preparing()? {
@@ -132,7 +146,7 @@ impl Prepared {
             let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
             let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
             let name = &line.program;
-            let mut reports = run(&mut launch)?
+            let Spawned { mut reports, .. } = run(&mut launch)?
                 .map_err(|error| failed(format!("cannot start {name:?}, which prepares it")).source(error))?;
             let limit = spec.settings.start_timeout;
             match reports.ended(limit.as_millis().try_into().unwrap_or(u64::MAX)) {
@@ -170,22 +184,19 @@ impl Prepared {
     pub(super) fn await_ready(
         &self,
         spec: &Spec,
-        set: Set,
+        guardian: Option<u32>,
         mark: &LogMark,
-        started: io::Result<Reports>,
+        started: io::Result<Spawned>,
     ) -> Result<ServiceInfo> {
         let program = &self.line.program;
         let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
-        let reports = started.map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
-        let snapshot = set.snapshot().map_err(|error| Error::set(&spec.name, "read the semaphore set", error))?;
+        let Spawned { pid, start, reports } =
+            started.map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
         let ended = |mut reports: Reports, log: &[String]| {
             /// The guardian reaps at once.
             const REAPING: u64 = 5000;
             let how = reports.ended(REAPING).ok().flatten().map_or_else(|| "ended".into(), sys::program::ended);
             Err(failed(format!("{program:?} {how} before it was ready{}", log_in_words(log))))
-        };
-        let Instance::Process { pid, start } = snapshot.record().instance else {
-            return ended(reports, &ready::last_lines(mark, LOG_LINES));
         };
         let Some(process) = Process::open_recorded(pid, start)? else {
             return ended(reports, &ready::last_lines(mark, LOG_LINES));
@@ -193,7 +204,7 @@ impl Prepared {
         let context = Context {
             process: &process,
             pid,
-            guardian: snapshot.guardian_pid(),
+            guardian,
             log: Some(mark),
             notify: self.notify.as_ref(),
             directory: self.directory.as_deref(),

@@ -1,8 +1,8 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
-use super::declared::{self, Prepared};
+use super::declared::{self, Prepared, Spawned};
 use super::hooks::{Hooks, NoHooks};
-use super::{Member, Spec, Watched};
+use super::{Member, Origin, Spec, Watched};
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
@@ -16,7 +16,6 @@ use crate::protocol::set::{
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
-use crate::sys::service::Reports;
 use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +27,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Acquiring {
     machine: Acquire,
     action: acquire::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Option<Set>,
     /// The set as it was last read.
@@ -36,6 +36,8 @@ pub(super) struct Acquiring {
     found: Option<Found>,
     /// What was started but is not published yet.
     started: Option<ServiceInfo>,
+    /// Its process, and when that started, where a guardian has started it.
+    spawned: Option<(u32, u64)>,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -67,11 +69,13 @@ impl Acquiring {
         Self {
             machine,
             action,
+            origin: Origin::here(),
             spec: Arc::clone(spec),
             set: held.map(|member| member.set),
             snapshot: None,
             found: None,
             started: None,
+            spawned: None,
             witness: held.and_then(|member| member.witness.as_ref()).and_then(|witness| witness.try_clone().ok()),
             error: None,
         }
@@ -113,6 +117,10 @@ impl Acquiring {
                 (A::Withdraw, _) => self.withdraw(),
                 (A::Abandon, _) => self.abandon(),
             };
+            // A child that a callback has forked, and that comes back from it: lock and reference are its parent's.
+            if !self.origin.is_here() {
+                return Progress::Cancelled;
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
             // Nobody but a program that is not ours can be the cause of that.
             if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock | A::Finish) = (event, self.action) {
@@ -412,7 +420,13 @@ impl Acquiring {
 
     /// A set that is removed in the middle of a start must not let a second one begin: the hint tells of this one.
     fn leave_hint(&self) -> Result<()> {
-        match self.spec.hints.write_starter(self.set().id()) {
+        // Whose set was removed before its process ended: nobody else knows what it has left.
+        let ended = |pid, start| {
+            if self.spec.declared.is_some() {
+                sys::service::sweep_marked(pid, start);
+            }
+        };
+        match self.spec.hints.write_starter(self.set().id(), ended) {
             Ok(None) => Ok(()),
             Ok(Some(live)) => Err(set_removed_under(&self.spec, &live)),
             Err(error) => {
@@ -435,11 +449,8 @@ impl Acquiring {
                     acquire::Event::Done
                 }
                 Err(error) => {
-                    // What was started is recorded, and must not stay for the next one.
-                    let finished = finish_recorded(&spec, self.set(), false, || Ok(()));
-                    if let Err(trouble) = finished {
-                        tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
-                    }
+                    // What was started must not stay for the next one.
+                    self.finish_spawned();
                     let removed = matches!(self.set().snapshot(), Err(SetError::Gone));
                     self.failed(if removed { Error::set_removed(&spec.name, "start it") } else { cannot_start(error) })
                 }
@@ -462,21 +473,38 @@ impl Acquiring {
         }
     }
 
+    /// Ends what a guardian has started and nobody is to have: what is recorded, or, if the set has gone, what the guardian said.
+    fn finish_spawned(&mut self) {
+        let spec = Arc::clone(&self.spec);
+        let finished = match (finish_recorded(&spec, self.set(), false, || Ok(())), self.spawned.take()) {
+            (Err(Trouble::Set(SetError::Gone)), Some((pid, start))) => {
+                stop_process(&spec, self.set(), pid, start, Told::Nothing, Some(None)).map_err(Trouble::Other)
+            }
+            (Err(Trouble::Set(SetError::Gone)), None) => Ok(()),
+            (finished, _) => finished,
+        };
+        if let Err(trouble) = finished {
+            tracing::error!(service = %spec.name, ?trouble, "cannot stop what was started and cannot be used");
+        }
+    }
+
     /// Has a new guardian start the service as its child. The one before, which holds no state, makes way for it.
     fn start_declared(&mut self, command: &ServiceCommand) -> Result<ServiceInfo> {
         let spec = Arc::clone(&self.spec);
         let prepared = Prepared::new(&spec, command)?;
         prepared.prepare_once(&spec, |launch| self.launch(&spec, launch, None))?;
         let (mut launch, mark) = prepared.launch(&spec)?;
-        let reports = self.launch(&spec, &mut launch, prepared.stopper())?;
-        prepared.await_ready(&spec, self.set(), &mark, reports)
+        let spawned = self.launch(&spec, &mut launch, prepared.stopper())?;
+        self.spawned = spawned.as_ref().ok().map(|spawned| (spawned.pid, spawned.start));
+        let guardian = self.read().ok().and_then(|snapshot| snapshot.guardian_pid());
+        prepared.await_ready(&spec, guardian, &mark, spawned)
     }
 
     /// Has a new guardian start something as its child. The one before, which holds no state, makes way for it, and what it
     /// had started is finished.
     ///
     /// What comes back tells whether it was started, and is recorded.
-    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Reports>> {
+    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Spawned>> {
         /// A guardian of somebody who was killed may come in between, and record what it starts before it is found.
         const ATTEMPTS: usize = 5;
         let read = |error| Error::set(&spec.name, "read the semaphore set", error);
@@ -513,11 +541,10 @@ impl Acquiring {
             if made.witness.is_some() {
                 self.witness = made.witness;
             }
-            let mut reports = made.reports;
             attempts += 1;
-            match reports.started() {
+            match Spawned::from_reports(made.reports) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
-                result => return Ok(result.map(|()| reports)),
+                spawned => return Ok(spawned),
             }
         }
     }
@@ -605,6 +632,7 @@ impl Acquiring {
             Ok(()) => {
                 self.snapshot = self.set().snapshot().ok();
                 self.started = None;
+                self.spawned = None;
                 self.found = Some(Found { info, process: process.map(|(_, process)| process) });
                 Ok(acquire::Event::Done)
             }
@@ -619,7 +647,11 @@ impl Acquiring {
 
     /// Nobody knows what was started here, so it must not stay.
     fn discard(&mut self, hooks: &dyn Hooks) -> acquire::Event {
-        if let Some(info) = self.started.take() {
+        let started = self.started.take();
+        if self.spec.declared.is_some() {
+            // Its descendants, too: there is no callback that would see to them.
+            self.finish_spawned();
+        } else if let Some(info) = started {
             let process = info.pid().and_then(|pid| Process::open(pid).ok().flatten());
             let mut asked = false;
             if hooks.stops() {
@@ -643,7 +675,11 @@ impl Acquiring {
     fn fail(&mut self, leave: bool) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(SetError::Gone) => return acquire::Event::Done,
+            // Nothing is being started any more, under whatever set.
+            Err(SetError::Gone) => {
+                self.spec.hints.remove_about(self.set().id());
+                return acquire::Event::Done;
+            }
             Err(error) => {
                 tracing::warn!(service = %self.spec.name, ?error, "cannot tell other processes that the start failed");
                 self.give_back();
@@ -720,6 +756,9 @@ impl Acquiring {
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            return;
+        }
         // No thread could be started for the rest of it, or a callback's panic came through.
         if self.machine.is_under_way() {
             let set = self.set();
@@ -739,6 +778,7 @@ impl Drop for Acquiring {
 pub(super) struct Releasing {
     machine: Release,
     action: release::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Set,
     info: Option<(ServiceInfo, Option<Known>)>,
@@ -782,7 +822,8 @@ impl Releasing {
     ) -> Self {
         let spec = Arc::clone(spec);
         let (info, asked, member, from_outside, error) = (None, false, None, false, None);
-        Self { machine, action, spec, set, info, asked, member, from_outside, witness, error }
+        let origin = Origin::here();
+        Self { machine, action, origin, spec, set, info, asked, member, from_outside, witness, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -827,6 +868,10 @@ impl Releasing {
                 (A::Remove, _) => self.remove(),
                 (A::Unlock, _) => self.event(self.set.apply(&UNLOCK)),
             };
+            // As for `Acquiring`: a forked child comes back from `on_last_release`.
+            if !self.origin.is_here() {
+                return Released::Over(Ok(release::Outcome::Left));
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "release");
             self.action = self.machine.next(event);
         }
@@ -1005,7 +1050,7 @@ impl Releasing {
 impl Drop for Releasing {
     fn drop(&mut self) {
         // No thread could be started for it, or it panicked: the guardian waits for heirs that live.
-        if self.machine.is_heir() {
+        if self.machine.is_heir() && self.origin.is_here() {
             let _ = self.set.apply(&RESIGN);
         }
     }

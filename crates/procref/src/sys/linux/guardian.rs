@@ -329,7 +329,7 @@ fn run(plan: &Plan) -> ! {
     {
         let _ = process.wait(None);
     }
-    let mut performer = Performer { plan, set: Set::from_id(plan.set), hinted: None };
+    let mut performer = Performer { plan, set: Set::from_id(plan.set), hinted: None, child: None };
     let (mut machine, mut action) = Guardian::new(plan.linger > 0, plan.spawns);
     while action != Action::Exit {
         let event = performer.perform(action);
@@ -343,6 +343,8 @@ struct Performer<'a> {
     set: Set,
     /// The process that the hints named when the set was found to have gone.
     hinted: Option<(u32, u64)>,
+    /// What this guardian has started, where the hints did not name it yet.
+    child: Option<(u32, u64)>,
 }
 
 impl Performer<'_> {
@@ -376,6 +378,9 @@ impl Performer<'_> {
             },
             Action::AwaitPipe => self.await_pipe(),
             Action::FinishByHints => {
+                if let Some((pid, start)) = self.child {
+                    self.finish_process(pid, start);
+                }
                 if let Some((pid, start)) = self.hinted {
                     self.finish_process(pid, start);
                     hints::remove_raw(self.plan.path(), self.plan.folder_len);
@@ -496,7 +501,9 @@ impl Performer<'_> {
             },
             _ => None,
         };
-        if self.hinted.is_none() || !self.plan.pipe_is_complete {
+        // The set was removed before its start came to an end: nobody else knows of it, if who asked for it is killed now.
+        self.child = service::child().filter(|_| self.hinted.is_none());
+        if (self.hinted.is_none() && self.child.is_none()) || !self.plan.pipe_is_complete {
             return Event::Failed;
         }
         // SAFETY: the guardian was given this descriptor; its own writing end would keep the pipe open.

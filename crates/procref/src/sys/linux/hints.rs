@@ -126,15 +126,20 @@ impl Hints {
     }
 
     /// Writes that this process starts the service; or says who lives already, in another set. Of two that do this at
-    /// once, because a set was removed between them, one is told of the other.
-    pub(crate) fn write_starter(&self, set: i32) -> io::Result<Option<Live>> {
+    /// once, because a set was removed between them, one is told of the other. `ended` is called, before it is forgotten,
+    /// for a service of another set that has ended.
+    pub(crate) fn write_starter(&self, set: i32, ended: impl FnOnce(u32, u64)) -> io::Result<Option<Live>> {
         let pid = current_pid();
         let start = Process::open(pid)?.map_or(0, |process| process.start());
         // Released when the descriptor is closed, by whatever.
         let folder = self.make_folder()?;
         rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
-        let live = self.claim().filter(|claim| claim.set != set).and_then(|claim| claim.live());
+        let other = self.claim().filter(|claim| claim.set != set);
+        let live = other.as_ref().and_then(Claim::live);
         if live.is_none() {
+            if let Some(Claim { instance: Instance::Process { pid, start }, starter: false, .. }) = other {
+                ended(pid, start);
+            }
             let claim = Claim { set, instance: Instance::Process { pid, start }, generation: 0, starter: true };
             self.write("info", &[claim.line().as_bytes()])?;
         }
