@@ -27,9 +27,9 @@ pub(super) struct Spawned {
 }
 
 impl Spawned {
-    /// What comes of waiting for it.
-    pub(super) fn from_reports(mut reports: Reports) -> io::Result<Self> {
-        reports.started().map(|(pid, start)| Self { pid, start, reports })
+    /// What comes of waiting for it; `None`: another one came in between.
+    pub(super) fn from_reports(mut reports: Reports) -> io::Result<Option<Self>> {
+        Ok(reports.started()?.map(|(pid, start)| Self { pid, start, reports }))
     }
 }
 
@@ -437,12 +437,53 @@ fn pick_port() -> Result<(u16, port::Lock)> {
     let span = end.saturating_sub(LOWEST);
     // Anywhere, so that two programs that know nothing of each other seldom meet.
     let begin = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0) % u64::from(span.max(1));
-    for number in (0..span).map(|step| LOWEST + ((begin + u64::from(step)) % u64::from(span)) as u16) {
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
-            && let Some(lock) = port::Lock::take(number)?
-        {
+    let mut numbers = (0..span).map(|step| LOWEST + ((begin + u64::from(step)) % u64::from(span)) as u16);
+    let bind = |number| TcpListener::bind((Ipv4Addr::LOCALHOST, number));
+    while let Some(number) = next_free(&mut numbers, bind)? {
+        if let Some(lock) = port::Lock::take(number)? {
             return Ok((number, lock));
         }
     }
     Err(Error::new(ErrorKind::LimitReached, format!("no port from {LOWEST} to {end} is free")))
+}
+
+/// The next of these ports that nobody has. What has nothing to do with the port is an error.
+fn next_free<T>(
+    numbers: &mut impl Iterator<Item = u16>,
+    mut bind: impl FnMut(u16) -> io::Result<T>,
+) -> Result<Option<u16>> {
+    for number in numbers {
+        match bind(number).map_err(|error| (error.kind(), error)) {
+            Ok(_) => return Ok(Some(number)),
+            Err((io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied, _)) => {}
+            Err((_, error)) => {
+                return Err(Error::new(ErrorKind::StartFailed, "cannot look for a free port").source(error));
+            }
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_passed_over_and_anything_else_is_said_at_once() {
+        use io::ErrorKind::{AddrInUse, AddrNotAvailable, Other, OutOfMemory, PermissionDenied};
+        let bind = |kinds: Vec<io::ErrorKind>| {
+            let mut kinds = kinds.into_iter();
+            move |_| kinds.next().map_or(Ok(()), |kind| Err(io::Error::from(kind)))
+        };
+        let free = next_free(&mut (1..4), bind(vec![AddrInUse, PermissionDenied])).expect("there is one");
+        assert_eq!(free, Some(3));
+        assert_eq!(next_free(&mut (1..3), bind(vec![AddrInUse; 2])).expect("no error"), None);
+        for kind in [Other, OutOfMemory, AddrNotAvailable] {
+            let mut numbers = 1..4;
+            let error = next_free(&mut numbers, bind(vec![AddrInUse, kind, kind])).map(drop);
+            let error = error.expect_err("no other port would do").to_string();
+            assert!(error.contains(&kind.to_string()), "{error}");
+            assert_eq!(numbers, 3..4, "it is not tried again");
+        }
+    }
 }

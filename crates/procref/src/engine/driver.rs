@@ -543,8 +543,10 @@ impl Acquiring {
             }
             attempts += 1;
             match Spawned::from_reports(made.reports) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
-                spawned => return Ok(spawned),
+                Ok(Some(spawned)) => return Ok(Ok(spawned)),
+                Ok(None) if attempts < ATTEMPTS => {}
+                Ok(None) => return Ok(Err(io::Error::other("guardians of clients that were killed came in between"))),
+                Err(error) => return Ok(Err(error)),
             }
         }
     }
@@ -652,7 +654,7 @@ impl Acquiring {
             // Its descendants, too: there is no callback that would see to them.
             self.finish_spawned();
         } else if let Some(info) = started {
-            let process = info.pid().and_then(|pid| Process::open(pid).ok().flatten());
+            let process = info.pid().map(|pid| (pid, Process::open(pid)));
             let mut asked = false;
             if hooks.stops() {
                 match hooks.stop(info) {
@@ -662,9 +664,12 @@ impl Acquiring {
                     }
                 }
             }
-            if let Some(process) = process
-                && !sys::stop(&process, &self.spec.ladder, asked).unwrap_or(false)
-            {
+            let gone = match process {
+                Some((_, Ok(Some(process)))) => sys::stop(&process, &self.spec.ladder, asked).unwrap_or(false),
+                Some((pid, Err(_))) => sys::stop_apart(pid, &self.spec.ladder, asked),
+                None | Some((_, Ok(None))) => true,
+            };
+            if !gone {
                 tracing::error!(service = %self.spec.name, "cannot stop a service that could not be published");
             }
         }
@@ -887,30 +892,40 @@ impl Releasing {
 
     /// The guardian wakes with the lock, in the very instant in which the last one leaves. It gives it back, or removes
     /// the set, when the service has been stopped.
+    ///
+    /// The ladder says how long the service's process may take. When that has ended, its descendants are looked for among all
+    /// processes, for which there is no time: it is waited for as long as there is a guardian to do it.
     fn leave_to_guardian(&mut self) -> release::Event {
-        /// A guardian that was stopped and continued in that instant takes the lock a little later.
-        const LATER: Duration = Duration::from_millis(10);
         let event = self.event(self.set.apply(&LEAVE_TO_GUARDIAN));
         if event != release::Event::Done || !self.awaits_stop() {
             return event;
         }
+        let set = self.set;
         let patience: u64 = self.spec.ladder.iter().map(|step| step.grace).fold(0, u64::saturating_add);
         let deadline = Instant::now().checked_add(Duration::from_millis(patience));
-        let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let late = || {
+            let sweeps = |seen: Snapshot| seen.guardian_pid().is_some() && has_ended(&seen.record());
+            deadline.is_some_and(|deadline| Instant::now() >= deadline) && !set.snapshot().is_ok_and(sweeps)
+        };
         loop {
-            match self.set.apply_while_wanted(&AWAIT_UNLOCKED, late) {
+            match set.apply_while_wanted(&AWAIT_UNLOCKED, late) {
                 Ok(true) => {}
                 Ok(false) => break,
                 // It is over.
                 Err(_) => return event,
             }
-            match self.set.snapshot() {
-                Ok(snapshot) if snapshot.view().clients == 0 && snapshot.view().instance && !late() => {
-                    std::thread::sleep(LATER);
-                }
-                Ok(snapshot) if snapshot.view().clients == 0 && snapshot.view().instance => break,
-                // Stopped; or somebody has come, and it is theirs.
-                _ => return event,
+            let Ok(snapshot) = set.snapshot() else { return event };
+            let view = snapshot.view();
+            // Stopped; or somebody has come, and it is theirs.
+            if view.clients > 0 || !view.instance {
+                return event;
+            }
+            // A guardian that was stopped and continued in that instant takes the lock a little later, and so does one that
+            // takes the place of one that was killed.
+            match set.apply_while_wanted(&snapshot.next_change(), late) {
+                Ok(true) | Err(SetError::Refused) => {}
+                Ok(false) => break,
+                Err(_) => return event,
             }
         }
         let what = "it has not been stopped yet; its guardian goes on trying";
@@ -1115,6 +1130,16 @@ fn known(record: &Record) -> Option<Known> {
     match record.instance {
         Instance::Process { pid, start } => Some(Known::new(pid, start)),
         _ => None,
+    }
+}
+
+/// Whether the recorded process is known to have ended.
+fn has_ended(record: &Record) -> bool {
+    match record.instance {
+        Instance::Process { pid, start } => {
+            Process::open_recorded(pid, start).is_ok_and(|found| found.is_none_or(|process| process.has_ended()))
+        }
+        Instance::None | Instance::Other => false,
     }
 }
 

@@ -25,6 +25,7 @@ use hooks::Hooks;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -236,7 +237,8 @@ pub(crate) fn begin(spec: &Arc<Spec>, hooks: Arc<dyn Hooks>, later: &Arc<dyn Hoo
         }
         Phase::Idle => {
             let mut acquiring = Acquiring::new(spec, hooks.recovers(), None);
-            match acquiring.advance() {
+            let progress = if may_take(spec)? { acquiring.advance() } else { Progress::WouldBlock };
+            match progress {
                 Progress::Holds(member) => {
                     let member = Arc::new(member);
                     *phase = Phase::Held { member: Arc::clone(&member), handles: 1 };
@@ -280,10 +282,28 @@ fn spawn_acquiring(
 }
 
 fn spawn(spec: &Spec, run: impl FnOnce() + Send + 'static) -> Result<()> {
-    let thread = std::thread::Builder::new().name("procref".into());
-    thread.spawn(run).map(drop).map_err(|error| {
-        Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").service(&spec.name).source(error)
-    })
+    watch::spawn("procref", run).map_err(|error| no_thread(spec, error))
+}
+
+fn no_thread(spec: &Spec, error: io::Error) -> Error {
+    let error = if error.raw_os_error() == Some(libc::EINVAL) {
+        let what = "cannot start a thread to wait on: who has called unshare(CLONE_NEWPID), or setns to a PID namespace, can make none";
+        Error::new(ErrorKind::System, what).source(error).help("acquire it before, or in a child process")
+    } else {
+        Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").source(error)
+    };
+    error.service(&spec.name)
+}
+
+/// Whether this thread may change what is counted. If not, one that may has to: see [`watch`].
+fn may_take(spec: &Spec) -> Result<bool> {
+    let at_home = watch::is_at_home().map_err(|error| no_thread(spec, error))?;
+    if !at_home && !watch::is_in_same_ipc_namespace().map_err(|error| no_thread(spec, error))? {
+        let what = "this thread is in another IPC namespace than the one in which this program holds what it shares";
+        let error = Error::new(ErrorKind::Incompatible, what).service(&spec.name);
+        return Err(error.help("acquire it in another thread, or in a process of its own"));
+    }
+    Ok(at_home)
 }
 
 /// A thread's work on an entry, which it ends when it is dropped.
@@ -481,7 +501,7 @@ impl Lease {
             let what = "cannot be handed on: its guardian's pipe cannot be opened";
             Error::new(ErrorKind::System, what).service(&self.spec.name).source(error)
         };
-        let none = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let none = || io::Error::from(io::ErrorKind::NotFound);
         let witness = self.member.witness.as_ref().ok_or_else(none).and_then(Witness::for_another).map_err(cannot)?;
         Ok(Need { set: self.member.set, witness })
     }
@@ -527,6 +547,12 @@ impl Lease {
             let what = "a forked child's copy of a handle has no reference that could be kept";
             return Err(Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name));
         }
+        if watch::loses_by_exec() {
+            let what = "cannot be kept: this thread has called unshare(CLONE_SYSVSEM), or is in another IPC namespace, and the reference would end with the other threads";
+            let error = Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name);
+            let_go(self);
+            return Err(error.help("keep it in the thread that becomes another program, and do neither"));
+        }
         let kept = self.member.witness.as_ref().map_or(Ok(()), Witness::keep_on_exec);
         if let Err(error) = kept {
             let what = "cannot keep the second witness's pipe open for another program";
@@ -565,7 +591,9 @@ impl Lease {
         };
         *phase = Phase::Busy { member: Some(Arc::clone(&member)), handles: 0, waiting: Vec::new() };
         drop(phase);
-        let releasing = match Releasing::new(&self.spec, &member, hooks.stops()).advance() {
+        let releasing = Releasing::new(&self.spec, &member, hooks.stops());
+        let may_give_back = watch::is_at_home().unwrap_or(false);
+        let releasing = match if may_give_back { releasing.advance() } else { Released::WouldBlock(releasing) } {
             Released::WouldBlock(releasing) => releasing,
             released => {
                 settle_released(&self.entry);

@@ -262,7 +262,21 @@ pub(super) fn wait(
     let changes = Changes::in_folder(folder).ok();
     report.saw(format!("no line with \"{text}\" in {path}"));
     let follow = Follow::new(mark, text, changes).map_err(|error| mark.never(&error))?;
-    wait_with(follow, process, deadline)
+    wait_with(follow, process, deadline).inspect_err(|miss| {
+        if matches!(miss, Miss::Slow) {
+            report.saw(format!("no line with \"{text}\" in {path}, which {}", in_words(&mark.path, folder)));
+        }
+    })
+}
+
+/// What is known of a log in which the line did not come. A service that cannot write says so nowhere.
+fn in_words(log: &Path, folder: &Path) -> String {
+    let what = match log.metadata() {
+        Ok(metadata) => format!("has {} bytes", metadata.len()),
+        Err(error) => format!("cannot be looked at ({})", plain(&error)),
+    };
+    let full = rustix::fs::statvfs(folder).is_ok_and(|room| room.f_blocks > 0 && room.f_bavail == 0);
+    if full { format!("{what}, on a file system that is full") } else { what }
 }
 
 fn wait_with(mut follow: Follow<'_>, process: &sys::Process, deadline: Instant) -> Result<(), Miss> {

@@ -21,7 +21,8 @@ mod witness;
 
 pub(crate) use pid::current_pid;
 pub(crate) use process::{
-    FORCE, Process, Signal, is_limit, namespace_fingerprint, signal_number, start_time, stop, stop_asked, time_until,
+    FORCE, Process, Signal, is_limit, namespace_fingerprint, signal_number, start_time, stop, stop_apart, stop_asked,
+    time_until,
 };
 pub(crate) use set::{Set, WHO_REMOVES_SETS, undo_works};
 pub(crate) use sysv_sem::SetError;

@@ -293,8 +293,9 @@ fn read_whole(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Whoever asked for the service does so no more, or something else was recorded before.
-const OVERTAKEN: Errno = Errno(libc::EAGAIN);
+/// Whoever asked for the service does so no more, or something else was recorded before. No error of the kernel's, whose
+/// numbers go to 4095.
+const OVERTAKEN: Errno = Errno(4096);
 
 enum Never {}
 
@@ -537,10 +538,12 @@ impl Reports {
         Self(file)
     }
 
-    /// The service that was started, its process and when that started; the error of the step that failed.
-    pub(crate) fn started(&mut self) -> io::Result<(u32, u64)> {
+    /// The service that was started, its process and when that started; `Ok(None)`: another one came in between. The error of the
+    /// step that failed.
+    pub(crate) fn started(&mut self) -> io::Result<Option<(u32, u64)>> {
         match self.next(None)? {
-            Some((STARTED, pid, start)) => Ok((pid as u32, start)),
+            Some((STARTED, pid, start)) => Ok(Some((pid as u32, start))),
+            Some((FAILED, error, _)) if error == OVERTAKEN.0 => Ok(None),
             Some((FAILED, error, _)) => Err(io::Error::from_raw_os_error(error)),
             _ => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -594,11 +597,15 @@ pub(crate) fn sweep_marked(pid: u32, start: u64) {
 fn end_all(session: impl Fn() -> Option<u32>, parent: Option<u32>, digits: &[u8]) {
     /// A service whose processes multiply faster than they can be ended is given up.
     const ROUNDS: usize = 1000;
+    let own = super::pid::ask_pid();
     for _ in 0..ROUNDS {
         let mut found = false;
         let session = session();
         let _ = each_number(c"/proc", |other, _| {
-            if other != super::pid::ask_pid()
+            // There may be thousands of strangers and zombies, so nobody is held before it has been looked at; and then it is
+            // looked at once more, for its number may have been given away.
+            if other != own
+                && belongs(other, session, parent, digits)
                 && let Ok(Some(process)) = Process::hold(other)
                 && belongs(other, session, parent, digits)
                 && !process.has_ended()
@@ -616,8 +623,10 @@ fn end_all(session: impl Fn() -> Option<u32>, parent: Option<u32>, digits: &[u8]
 
 fn belongs(other: u32, session: Option<u32>, parent: Option<u32>, digits: &[u8]) -> bool {
     match Stat::of(other) {
-        Ok(stat) => session == Some(stat.session) || parent == Some(stat.parent) || has_mark(other, digits),
-        Err(_) => false,
+        Ok(stat) if !stat.zombie => {
+            session == Some(stat.session) || parent == Some(stat.parent) || has_mark(other, digits)
+        }
+        _ => false,
     }
 }
 
