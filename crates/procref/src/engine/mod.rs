@@ -286,11 +286,12 @@ fn spawn(spec: &Spec, run: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 fn no_thread(spec: &Spec, error: io::Error) -> Error {
-    let error = if error.raw_os_error() == Some(libc::EINVAL) {
-        let what = "cannot start a thread to wait on: who has called unshare(CLONE_NEWPID), or setns to a PID namespace, can make none";
-        Error::new(ErrorKind::System, what).source(error).help("acquire it before, or in a child process")
-    } else {
-        Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").source(error)
+    let error = match watch::why_no_thread(&error) {
+        Some((why, help)) => {
+            let what = format!("cannot start a thread to wait on: {why}");
+            Error::new(ErrorKind::System, what).source(error).help(help)
+        }
+        None => Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").source(error),
     };
     error.service(&spec.name)
 }

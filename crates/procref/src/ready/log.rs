@@ -2,7 +2,7 @@
 
 use super::{Miss, Report, plain};
 use crate::sys;
-use crate::sys::files::{Identity, open_to_read, read_at};
+use crate::sys::files::{Identity, is_full, open_to_read, read_at};
 use crate::sys::probe::{self, Changes, Woken};
 use std::fs::{File, Metadata};
 use std::io;
@@ -275,8 +275,7 @@ fn in_words(log: &Path, folder: &Path) -> String {
         Ok(metadata) => format!("has {} bytes", metadata.len()),
         Err(error) => format!("cannot be looked at ({})", plain(&error)),
     };
-    let full = rustix::fs::statvfs(folder).is_ok_and(|room| room.f_blocks > 0 && room.f_bavail == 0);
-    if full { format!("{what}, on a file system that is full") } else { what }
+    if is_full(folder) { format!("{what}, on a file system that is full") } else { what }
 }
 
 fn wait_with(mut follow: Follow<'_>, process: &sys::Process, deadline: Instant) -> Result<(), Miss> {

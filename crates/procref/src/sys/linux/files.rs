@@ -49,3 +49,8 @@ pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], from: u64) -> io::Result<usize> {
     file.read_at(buffer, from)
 }
+
+/// Whether there is no room for more in the file system in which this folder is.
+pub(crate) fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|room| room.f_blocks > 0 && room.f_bavail == 0)
+}
