@@ -84,8 +84,10 @@ fn watcher() -> io::Result<&'static Watcher> {
 
 fn start_thread(watcher: &'static Watcher) -> io::Result<()> {
     std::thread::Builder::new().name("procref-watch".into()).stack_size(128 << 10).spawn(move || {
-        // The program's signals are for the program's threads.
-        let _ = raw::set_signal_mask(raw::SignalSet::MAX);
+        // The program's signals are for the program's threads. Those below SIGRTMIN are the C library's, for every thread:
+        // `setuid` waits until all of them have answered one.
+        let internal = (32..libc::SIGRTMIN()).fold(0, |set, signal| set | 1 << (signal - 1));
+        let _ = raw::set_signal_mask(raw::SignalSet::MAX & !internal);
         run(watcher);
     })?;
     Ok(())
