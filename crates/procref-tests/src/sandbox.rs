@@ -146,6 +146,16 @@ impl Sandbox {
         self.assert_no_object();
     }
 
+    /// Waits until no guardian of this test is left, and no set; what files there are is not asked.
+    ///
+    /// # Panics
+    ///
+    /// Something stays.
+    pub fn assert_no_guardian(&self) {
+        self.assert_no_process_that(|found| found.guardian);
+        assert!(self.sets().is_empty(), "semaphore sets are left: {:?}", self.sets());
+    }
+
     fn assert_no_process_that(&self, matters: impl Fn(&Found) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         // A process that ends may leave another one that has to end: look again until there is none.

@@ -1,7 +1,8 @@
 //! A service to be shared. It says `ready`, waits for a signal that ends it, and writes down its birth, its signals
 //! and its end.
 //!
-//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]`
+//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]
+//! [first-thread-ends]`
 //!
 //! The lock tells whether two instances ever live at once: the kernel drops it before anybody can see that its holder
 //! has ended. `handed-over`: it ends, without having taken the lock, if its starter is gone before it has said `keep`:
@@ -23,7 +24,7 @@ const SIGNALS: [(libc::c_int, &str); 5] = [
 
 fn main() {
     let (mut log, mut lock, mut ignored, mut delay, mut handed_over) = (None, None, Vec::new(), 0, false);
-    let (mut recorded, mut folder) = (None, String::new());
+    let (mut recorded, mut folder, mut ends) = (None, String::new(), false);
     for argument in std::env::args().skip(1) {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("log", path) => log = Some(Events::new(path)),
@@ -31,6 +32,7 @@ fn main() {
             ("ignore", signal) => ignored.push(signal.to_owned()),
             ("dies-after", milliseconds) => delay = milliseconds.parse().expect("a number"),
             ("handed-over", _) => handed_over = true,
+            ("first-thread-ends", _) => ends = true,
             ("recorded", name) => recorded = Some(name.to_owned()),
             ("folder", path) => path.clone_into(&mut folder),
             _ => panic!("unknown: {argument}"),
@@ -48,15 +50,35 @@ fn main() {
     }
     // Whoever started it may be gone.
     let _ = std::io::stdout().write_all(b"ready\n");
-    loop {
-        let signal = next_signal(&signals);
-        log.add("signal", signal);
-        if !ignored.iter().any(|ignored| ignored == signal) {
-            break;
+    let serve = move || {
+        loop {
+            let signal = next_signal(&signals);
+            log.add("signal", signal);
+            if !ignored.iter().any(|ignored| ignored == signal) {
+                break;
+            }
         }
+        std::thread::sleep(Duration::from_millis(delay));
+        log.add("death", "");
+    };
+    if ends {
+        std::thread::spawn(move || {
+            serve();
+            std::process::exit(0);
+        });
+        end_thread();
+    } else {
+        serve();
     }
-    std::thread::sleep(Duration::from_millis(delay));
-    log.add("death", "");
+}
+
+/// Ends this thread, and the process only if it is the only one.
+#[expect(unsafe_code, reason = "the standard library ends a process with its first thread")]
+fn end_thread() -> ! {
+    loop {
+        // SAFETY: nothing of this thread is used by others.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
 }
 
 /// Whether this process is the instance of that service. Its starter is gone, so nothing of its doing is still to come.
