@@ -3,10 +3,19 @@
 #![forbid(unsafe_code)]
 
 mod cli;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the commands that read procref.toml come next"))]
+mod commands;
 mod config;
+mod declare;
 mod demo;
+mod execute;
 mod exit;
+mod folders;
+mod json;
+mod names;
+mod out;
+mod progress;
+mod services;
+mod text;
 
 use std::process::ExitCode;
 

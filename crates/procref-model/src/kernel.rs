@@ -1,6 +1,6 @@
 //! A semaphore set, as semop(2) has it.
 
-use procref::protocol::set::{Op, SEMAPHORES, Snapshot};
+use procref::protocol::set::{ASKED, Op, PROBE, SEMAPHORES, Snapshot};
 
 /// The values that the protocol changes; the name's are left out.
 pub const VALUES: usize = 24;
@@ -58,8 +58,8 @@ impl Set {
             adjustments = [0; 8];
         }
         for op in ops {
-            let sem = usize::from(op.sem);
-            // The name is not modelled.
+            // The probe is not modelled, and lends its place; nor is the name.
+            let sem = usize::from(if op.sem == ASKED { PROBE } else { op.sem });
             let Some(value) = values.get_mut(sem) else { continue };
             let next = i32::from(*value) + i32::from(op.delta);
             if (op.delta == 0 && *value != 0) || next < 0 {

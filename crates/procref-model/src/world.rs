@@ -5,9 +5,9 @@ use procref::protocol::acquire::{self, Acquire, Ways};
 use procref::protocol::guardian::{self, Guardian};
 use procref::protocol::release::{self, Door, Release};
 use procref::protocol::set::{
-    ANNOUNCE, CLIENTS, GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, HEIR_SHUT, HEIRS, Instance, JOIN,
-    LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK, LOCK_UNGUARDED, MARK_DOWN, Op, RESIGN, Record,
-    SOMEBODY_CAME, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
+    ANNOUNCE, ASK, ASK_NO_MORE, CLIENTS, GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, HEIR_SHUT, HEIRS,
+    Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK, LOCK_UNGUARDED, MARK_DOWN, Op,
+    RESIGN, Record, SOMEBODY_CAME, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
 };
 
 /// How far a search goes.
@@ -31,6 +31,8 @@ pub struct Config {
     pub lingers: bool,
     /// Whether it can be recovered in place.
     pub recovers: bool,
+    /// Whether a guardian starts it as its child.
+    pub declared: bool,
     /// By which door a client, in place of acquiring, stops the service from outside.
     pub outside: Option<Door>,
     /// A mistake that is made on purpose, to see that the search finds it.
@@ -49,6 +51,7 @@ impl Default for Config {
             removals: 0,
             lingers: false,
             recovers: false,
+            declared: false,
             outside: None,
             mistake: None,
         }
@@ -76,6 +79,8 @@ pub enum Mistake {
     LockWithoutUndo,
     /// A removed set is not noticed by who makes the next one.
     NoWitness,
+    /// A guardian that was slow to begin records its service though nobody asks for it any more.
+    RecordUnasked,
 }
 
 /// A service's process.
@@ -139,9 +144,22 @@ pub enum Task {
         set: u8,
         /// It has said that it watches.
         said: bool,
+        /// What it has said of the service that it was to start.
+        spawned: Option<Spawned>,
         /// What the hints named when the set had gone.
         hinted: Option<u8>,
     },
+}
+
+/// What a guardian says of the service that it was to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spawned {
+    /// It is recorded, and runs.
+    Started,
+    /// Nobody asks for it any more, or somebody else's is recorded.
+    Overtaken,
+    /// The set has gone.
+    Failed,
 }
 
 /// A thread that works beside a client's own task.
@@ -209,6 +227,16 @@ pub enum Hint {
     Service(u8),
     /// The process that starts one.
     Starter(u8),
+}
+
+/// How far the start of a declared service has come.
+enum Started {
+    /// To this step, with this guardian.
+    Goes(u8, Option<u8>),
+    /// To its end: it is this service.
+    Is(u8),
+    /// To another one.
+    Failed,
 }
 
 /// A promise that was broken.
@@ -308,8 +336,12 @@ impl World {
     }
 
     fn make_guardian(&mut self, number: u8, config: &Config) -> u8 {
-        let (machine, action) = Guardian::new(config.lingers, false);
-        let task = Task::Guarding { machine, action, step: 0, set: number, said: false, hinted: None };
+        self.make_guardian_that(false, number, config)
+    }
+
+    fn make_guardian_that(&mut self, spawns: bool, number: u8, config: &Config) -> u8 {
+        let (machine, action) = Guardian::new(config.lingers, spawns);
+        let task = Task::Guarding { machine, action, step: 0, set: number, said: false, spawned: None, hinted: None };
         let guardian = Process { alive: true, task, job: Job::None, heir: None, undo: Undo::default(), rounds: 0 };
         // The place of a dead one can be used again: nobody waits for it, or it would have been seen to be dead.
         let clients = config.clients;
@@ -361,6 +393,8 @@ impl World {
     fn kill(&mut self, victim: usize, config: &Config) {
         if let Some(Process { task: Task::Acquiring { started: Some(service), .. }, .. }) = self.processes.get(victim)
             && let Some(service) = self.services.get_mut(usize::from(*service))
+            // A guardian records what it starts.
+            && !config.declared
         {
             service.lost = true;
         }
@@ -370,12 +404,13 @@ impl World {
         self.end(victim);
         if let Some(process) = self.processes.get_mut(victim) {
             process.task = match &process.task {
-                Task::Guarding { said, machine, action, set, .. } => Task::Guarding {
+                Task::Guarding { said, machine, action, set, spawned, .. } => Task::Guarding {
                     machine: machine.clone(),
                     action: *action,
                     step: 0,
                     set: *set,
                     said: *said,
+                    spawned: *spawned,
                     hinted: None,
                 },
                 _ => Task::Idle,
@@ -464,7 +499,8 @@ impl World {
             if !self.unguarded {
                 return Err(format!("service {service} runs, nobody holds it, and no guardian was killed"));
             }
-            if !recorded && !hinted {
+            // When all have gone, the kernel itself stops a declared service.
+            if !recorded && !hinted && !config.declared {
                 return Err(format!("service {service} runs, nobody holds it, and nothing tells of it"));
             }
         }
@@ -500,7 +536,8 @@ impl World {
         match &process.task {
             Task::Idle if process.rounds > 0 => {
                 let mut world = self.clone();
-                let (machine, action) = Acquire::new(false, Ways { recovers: config.recovers, by_guardian: false });
+                let (machine, action) =
+                    Acquire::new(false, Ways { recovers: config.recovers, by_guardian: config.declared });
                 world.edit(place, |process| {
                     process.rounds -= 1;
                     process.task = Task::Acquiring { machine, action, step: 0, set: 0, started: None, made: None };
@@ -518,7 +555,7 @@ impl World {
             Task::Idle => {}
             Task::Holding { set, service } => {
                 let mut world = self.clone();
-                let (machine, action) = Release::new(config.lingers, true);
+                let (machine, action) = Release::new(config.lingers || config.declared, !config.declared);
                 let set = *set;
                 world.edit(place, |process| {
                     process.task = Task::Releasing { machine, action, step: 0, set, made: None };
@@ -759,6 +796,20 @@ impl World {
                 world.hints = Some((set, Hint::Starter(place as u8)));
                 stay(world, 1, None, None, next, &label);
             }
+            (A::Start, step) if config.declared => match self.start_declared(place, (step, set, made), config) {
+                Ok(Some((world, Started::Goes(step, made)))) => stay(world, step, None, made, next, &label),
+                Ok(Some((world, Started::Is(service)))) => {
+                    if self.failures > 0 {
+                        let mut world = self.clone();
+                        world.failures -= 1;
+                        stay(world, 9, None, None, next, "it does not become ready");
+                    }
+                    done(world, E::Done, set, Some(service), next);
+                }
+                Ok(Some((world, Started::Failed))) => done(world, E::Failed, set, None, next),
+                Ok(None) => {}
+                Err(broken) => next.push((label, Err(broken))),
+            },
             (A::Start | A::Recover, _) => {
                 if self.failures > 0 {
                     let mut world = self.clone();
@@ -835,12 +886,87 @@ impl World {
                 done(world, E::Done, set, None, next);
             }
             (A::Leave, _) => {
-                let (machine, action) = Release::new(false, true);
+                let (machine, action) = Release::new(false, !config.declared);
                 world.edit(place, |process| {
                     process.task = Task::Releasing { machine, action, step: 0, set, made: None };
                 });
                 next.push((label, Ok(world)));
             }
+        }
+    }
+
+    /// What a starter does that has a guardian start the service; `None`: it waits.
+    fn start_declared(
+        &self,
+        place: usize,
+        (step, set, made): (u8, u8, Option<u8>),
+        config: &Config,
+    ) -> Result<Option<(Self, Started)>, Broken> {
+        use Started::{Failed, Goes, Is};
+        let mut world = self.clone();
+        let Some(snapshot) = world.snapshot(set) else { return Ok(Some((world, Failed))) };
+        let recorded = match snapshot.record().instance {
+            Instance::Process { pid, .. } => Some(pid as u8 - 1),
+            _ => None,
+        };
+        let goes = match step {
+            1 => {
+                let _ = world.apply(place, set, &ASK);
+                Goes(2, None)
+            }
+            // One that watches already holds no state, and makes way.
+            2 => match snapshot.guardian_pid() {
+                Some(guardian) => {
+                    world.end(guardian as usize - 1);
+                    world.tidy();
+                    // Until this one has finished what that one had started, the kernel alone would see to it.
+                    world.unguarded |= recorded.is_some();
+                    Goes(2, None)
+                }
+                None => Goes(3, None),
+            },
+            // What it may have started until just now is finished; and, from 9 on, what is not ready.
+            3 | 9 => match recorded {
+                Some(service) => {
+                    world.stop(service, &format!("client {place}"))?;
+                    Goes(step + 1, None)
+                }
+                None => Goes(if step == 3 { 5 } else { 11 }, None),
+            },
+            4 | 10 => match world.apply(place, set, &snapshot.forgetting()) {
+                Some(Applied::Yes) => Goes(step + 1, None),
+                _ => Failed,
+            },
+            5 => Goes(6, Some(world.make_guardian_that(true, set, config))),
+            6 => match made.and_then(|made| self.made(made)) {
+                Some(true) => Goes(7, made),
+                Some(false) => Goes(2, None),
+                None => return Ok(None),
+            },
+            7 => match self.spawned(made) {
+                Some(Spawned::Overtaken) => Goes(2, None),
+                Some(outcome) => {
+                    let _ = world.apply(place, set, &ASK_NO_MORE);
+                    Goes(if outcome == Spawned::Started { 8 } else { 9 }, None)
+                }
+                None => return Ok(None),
+            },
+            8 => match recorded {
+                Some(service) if self.alive(service) => Is(service),
+                _ => Goes(9, None),
+            },
+            _ => Failed,
+        };
+        Ok(Some((world, goes)))
+    }
+
+    /// What a guardian has said of the service; one that has ended says nothing more.
+    fn spawned(&self, made: Option<u8>) -> Option<Spawned> {
+        let process = self.processes.get(usize::from(made?))?;
+        match process.task {
+            Task::Guarding { spawned: Some(spawned), .. } => Some(spawned),
+            _ if !process.alive => Some(Spawned::Failed),
+            _ => None,
         }
     }
 
@@ -1000,17 +1126,17 @@ impl World {
 
     fn guard(&self, place: usize, config: &Config, next: &mut Next) {
         use guardian::{Action as A, Event as E};
-        let Some(Process { task: Task::Guarding { machine, action, step, set, said, hinted }, .. }) =
+        let Some(Process { task: Task::Guarding { machine, action, step, set, said, spawned, hinted }, .. }) =
             self.processes.get(place)
         else {
             return;
         };
-        let (action, step, set, said, hinted) = (*action, *step, *set, *said, *hinted);
+        let (action, step, set, said, spawned, hinted) = (*action, *step, *set, *said, *spawned, *hinted);
         let label = format!("guardian {place} {action:?}/{step}");
         let mut world = self.clone();
         let stay = |mut world: World, step: u8, hinted: Option<u8>, next: &mut Next| {
             world.edit(place, |process| {
-                process.task = Task::Guarding { machine: machine.clone(), action, step, set, said, hinted };
+                process.task = Task::Guarding { machine: machine.clone(), action, step, set, said, spawned, hinted };
             });
             next.push((label.clone(), Ok(world)));
         };
@@ -1018,7 +1144,7 @@ impl World {
             let mut machine = machine.clone();
             let action = machine.next(event);
             world.edit(place, |process| {
-                process.task = Task::Guarding { machine, action, step: 0, set, said, hinted };
+                process.task = Task::Guarding { machine, action, step: 0, set, said, spawned, hinted };
             });
             if event == E::Gone && hinted.is_none() {
                 world.unguarded = true;
@@ -1033,12 +1159,40 @@ impl World {
         };
         let without_lock = |ops: &[Op]| -> Vec<Op> { ops.iter().copied().filter(|op| op.sem != LOCK).collect() };
         match (action, step) {
-            // A service that a guardian starts is not modelled.
-            (A::Spawn, _) => done(world, E::Done, said, None, next),
+            // The child records itself before it is the service. Until then it dies with the guardian.
+            (A::Spawn, _) => {
+                let service = world.services.len() as u32;
+                let announcing =
+                    world.snapshot(set).map(|snapshot| snapshot.announcing(service + 1, 1, place as u32 + 1, 0));
+                let announcing = announcing.map(|announcing| match config.mistake {
+                    // Without what it asks before the first change: that somebody asks, and nothing is recorded.
+                    Some(Mistake::RecordUnasked) => announcing.get(3..).unwrap_or(&[]).to_vec(),
+                    _ => announcing.to_vec(),
+                });
+                let spawned = match announcing.and_then(|announcing| world.apply(place, set, &announcing)) {
+                    None => Spawned::Failed,
+                    Some(Applied::Yes) => Spawned::Started,
+                    Some(_) => Spawned::Overtaken,
+                };
+                if spawned == Spawned::Started
+                    && let Err(broken) = world.start(place)
+                {
+                    next.push((label, Err(broken)));
+                    return;
+                }
+                let mut machine = machine.clone();
+                let action = machine.next(E::Done);
+                world.edit(place, |process| {
+                    let spawned = Some(spawned);
+                    process.task = Task::Guarding { machine, action, step: 0, set, said, spawned, hinted };
+                });
+                next.push((format!("{label} -> {spawned:?}"), Ok(world)));
+            }
             (A::Exit, _) => {
                 world.end(place);
                 world.edit(place, |process| {
-                    process.task = Task::Guarding { machine: machine.clone(), action, step, set, said, hinted: None };
+                    process.task =
+                        Task::Guarding { machine: machine.clone(), action, step, set, said, spawned, hinted: None };
                 });
                 world.tidy();
                 next.push((label.clone(), Ok(world)));

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod events;
 pub mod part;
+pub mod proof;
 pub mod sandbox;
 pub mod trace;
 

@@ -214,13 +214,23 @@ pub fn trace(
         let mut child = command.spawn().expect("the program can be started and traced");
         // The closure holds the program's ends of the pipes.
         drop(command);
+        let kill_all = || {
+            for found in sandbox.processes() {
+                let _ = rustix::process::pidfd_send_signal(&found.pidfd, rustix::process::Signal::KILL);
+            }
+        };
+        let (read, was_read) = mpsc::channel();
         let watchdog = scope.spawn(move || match ended.recv_timeout(PATIENCE) {
-            Ok(traced) => traced,
+            Ok(traced) => {
+                // It may have been let go, and go on.
+                if was_read.recv_timeout(PATIENCE).is_err() {
+                    kill_all();
+                }
+                traced
+            }
             Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the callback panicked")),
             Err(RecvTimeoutError::Timeout) => loop {
-                for found in sandbox.processes() {
-                    let _ = rustix::process::pidfd_send_signal(&found.pidfd, rustix::process::Signal::KILL);
-                }
+                kill_all();
                 match ended.recv_timeout(Duration::from_millis(100)) {
                     Err(RecvTimeoutError::Timeout) => {}
                     _ => break Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -230,6 +240,8 @@ pub fn trace(
         let mut output = String::new();
         let mut stdout = child.stdout.take().expect("it is a pipe");
         stdout.read_to_string(&mut output).expect("the program writes text");
+        // If nobody listens any more, it was too late.
+        let _ = read.send(());
         let traced = watchdog.join().expect("it does not panic");
         let status = match traced.expect("the program can be traced to its end") {
             Some(status) => status,

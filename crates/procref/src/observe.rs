@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+use crate::command::ServiceCommand;
 use crate::engine::status::{Status, status};
 use crate::engine::{Spec, observe};
 use crate::error::Result;
@@ -35,7 +36,7 @@ use std::time::Duration;
 pub fn all() -> Result<Vec<Observed>> {
     let mut names = Set::names()?;
     names.sort();
-    Ok(names.into_iter().map(|name| Observed { name, folder: None }).collect())
+    Ok(names.into_iter().map(|name| Observed { name, folder: None, command: None }).collect())
 }
 
 /// One service, by its full name, as it is seen from outside.
@@ -43,6 +44,7 @@ pub fn all() -> Result<Vec<Observed>> {
 pub struct Observed {
     name: ServiceName,
     folder: Option<PathBuf>,
+    command: Option<ServiceCommand>,
 }
 
 /// Who holds or awaits a service.
@@ -92,7 +94,7 @@ impl Observed {
     ///
     /// [`InvalidName`](crate::ErrorKind::InvalidName).
     pub fn new(name: &str) -> Result<Self> {
-        Ok(Self { name: ServiceName::new(name)?, folder: None })
+        Ok(Self { name: ServiceName::new(name)?, folder: None, command: None })
     }
 
     /// The folder for hints: the one that those who share the service name, or its metadata is not found. The default is
@@ -100,6 +102,15 @@ impl Observed {
     #[must_use]
     pub fn runtime_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
+        self
+    }
+
+    /// How the service is declared, for [`stop`](Self::stop) and [`finish_leftovers`](Self::finish_leftovers): its
+    /// [`stop_command`](ServiceCommand::stop_command), if it has one, takes the place of the ladder's first signal. Nothing is
+    /// started.
+    #[must_use]
+    pub fn command(mut self, command: ServiceCommand) -> Self {
+        self.command = Some(command);
         self
     }
 
@@ -203,6 +214,6 @@ impl Observed {
 
     fn spec(&self, ladder: &StopLadder) -> Result<Arc<Spec>> {
         let settings = Settings { folder: self.folder.clone(), ladder: ladder.clone(), ..Settings::default() };
-        Spec::new(self.name(), settings, None)
+        Spec::new(self.name(), settings, self.command.clone())
     }
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 /// # Errors
 ///
 /// What is wrong with it.
-pub(crate) fn tcp_address(text: &str) -> Result<(&str, u16), String> {
+pub(super) fn tcp_address(text: &str) -> Result<(&str, u16), String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (without_brackets(host)?, port),
         None => ("127.0.0.1", text),
@@ -31,22 +31,12 @@ fn without_brackets(host: &str) -> Result<&str, String> {
     }
 }
 
-/// A URL's parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HttpUrl<'a> {
-    /// Without the brackets of an IPv6 address.
-    pub(crate) host: &'a str,
-    pub(crate) port: u16,
-    /// What `Host:` is to say.
-    pub(crate) authority: &'a str,
-    /// With the query; may be empty, and means `/` then.
-    pub(crate) path: &'a str,
-}
-
+/// Whether procref can ask that address by HTTP.
+///
 /// # Errors
 ///
 /// What is wrong with it.
-pub(crate) fn http_url(url: &str) -> Result<HttpUrl<'_>, String> {
+pub(super) fn http_url(url: &str) -> Result<(), String> {
     if url.starts_with("https:") {
         return Err("procref asks by http only, not by https: let `exec` call curl, for instance".into());
     }
@@ -54,13 +44,15 @@ pub(crate) fn http_url(url: &str) -> Result<HttpUrl<'_>, String> {
     if let Some(bad) = rest.chars().find(|c| c.is_whitespace() || c.is_control()) {
         return Err(format!("a URL cannot have the character {bad:?}"));
     }
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, number(port)?),
-        _ => (authority, 80),
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            number(port)?;
+            host
+        }
+        _ => authority,
     };
-    let path = path.split('#').next().unwrap_or_default();
-    Ok(HttpUrl { host: without_brackets(host)?, port, authority, path })
+    without_brackets(host).map(drop)
 }
 
 #[cfg(test)]
@@ -79,11 +71,9 @@ mod tests {
 
     #[test]
     fn http() {
-        let all = HttpUrl { host: "::1", port: 8080, authority: "[::1]:8080", path: "/a?b" };
-        assert_eq!(http_url("http://[::1]:8080/a?b#c"), Ok(all));
-        let least = HttpUrl { host: "h", port: 80, authority: "h", path: "" };
-        assert_eq!(http_url("http://h"), Ok(least));
-        assert_eq!(http_url("http://[::1]/").map(|url| (url.host, url.port)), Ok(("::1", 80)));
+        for good in ["http://[::1]:8080/a?b#c", "http://h", "http://[::1]/", "http://h:65535", "http://h?x"] {
+            assert_eq!(http_url(good), Ok(()), "{good:?}");
+        }
         for bad in
             ["", "h", "https://h", "ftp://h", "http://", "http:///x", "http://h:x/", "http://h/a b", "http://u@h"]
         {

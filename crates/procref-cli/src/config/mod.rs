@@ -8,6 +8,7 @@ mod duration;
 mod find;
 mod near;
 mod needs;
+mod options;
 mod read;
 mod report;
 mod starter;
@@ -16,17 +17,32 @@ mod template;
 mod tests;
 mod types;
 
-pub(crate) use address::{HttpUrl, http_url, tcp_address};
+pub(crate) use options::{Options, declare};
+pub(crate) use read::{signal_name, stop_signal};
 pub(crate) use report::Problems;
 pub(crate) use starter::{Known, template};
-pub(crate) use template::{Allowed, NoNumber, Placeholder, Template, Values};
-pub(crate) use types::{Ask, Origin, Place, Port, Probe, Ready, Scope, ServiceConfig, Stop};
+pub(crate) use template::{Placeholder, Template, Values};
+pub(crate) use types::{Ask, Place, Probe, Scope, ServiceConfig};
+#[cfg(test)]
+pub(crate) use {
+    template::{Allowed, NoNumber},
+    types::{Origin, Port, Ready, Stop},
+};
 
 use needs::Needs;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// A length of time, for an option.
+///
+/// # Errors
+///
+/// What is wrong with it, and what would be right.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    duration::parse(text).map_err(|mistake| format!("{}: {}", mistake.what, mistake.help))
+}
 
 /// All services that are declared for somebody in a certain folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +60,13 @@ pub(crate) struct Config {
 /// All that is wrong with the files.
 pub(crate) fn load(start: &Path) -> Result<Config, Problems> {
     load_with(start, |name| std::env::var_os(name))
+}
+
+/// The folder of the project that somebody in `start` is in: that of the nearest `procref.toml`.
+pub(crate) fn project(start: &Path) -> Option<PathBuf> {
+    let files = find::files(start, |name| std::env::var_os(name));
+    let project = files.into_iter().find(|(place, _)| *place == Place::Project);
+    project.and_then(|(_, file)| file.parent().map(Path::to_owned))
 }
 
 fn load_with(start: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Result<Config, Problems> {
@@ -103,31 +126,6 @@ fn merge(
 }
 
 impl Config {
-    /// The services of these names and all that they need, each once, and what is needed before who needs it.
-    ///
-    /// # Errors
-    ///
-    /// A name that is not declared.
-    pub(crate) fn with_needs<'a>(&'a self, names: &[&str]) -> Result<Vec<&'a ServiceConfig>, UnknownService> {
-        let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
-        names.iter().try_for_each(|name| self.add(name, &mut order, &mut seen))?;
-        Ok(order)
-    }
-
-    fn add<'a>(
-        &'a self,
-        name: &str,
-        order: &mut Vec<&'a ServiceConfig>,
-        seen: &mut BTreeSet<&'a str>,
-    ) -> Result<(), UnknownService> {
-        let service = self.service(name)?;
-        if seen.insert(&service.name) {
-            service.needs.iter().try_for_each(|need| self.add(need, order, seen))?;
-            order.push(service);
-        }
-        Ok(())
-    }
-
     /// # Errors
     ///
     /// It is not declared.

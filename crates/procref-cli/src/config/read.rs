@@ -6,9 +6,11 @@
 use super::address::{http_url, tcp_address};
 use super::near::{list, nearest};
 use super::report::{Problem, Source};
+use super::starter::Known;
 use super::template::{Allowed, Placeholder, Template, Values, port_name};
 use super::types::{Ask, Origin, Place, Port, Probe, Ready, Scope, ServiceConfig, Stop};
 use super::{Mistake, duration};
+use clap::ValueEnum;
 use procref::StopSignal;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,8 +20,21 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Every key of a service.
-pub(super) const KEYS: [&str; 12] =
-    ["command", "prepare", "ports", "ready", "stop", "linger", "env", "service_env", "dir", "log", "needs", "scope"];
+pub(super) const KEYS: [&str; 13] = [
+    "preset",
+    "command",
+    "prepare",
+    "ports",
+    "ready",
+    "stop",
+    "linger",
+    "env",
+    "service_env",
+    "dir",
+    "log",
+    "needs",
+    "scope",
+];
 
 const PROBES: [&str; 6] = ["tcp", "unix", "http", "exec", "log", "notify"];
 
@@ -49,6 +64,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["init", "setup", "before"], "what has to be done once, before the first start, is `prepare`"),
     (&["keepalive", "ttl", "idle"], "how long it stays after its last client is `linger`"),
     (&["user", "group"], "a service always runs as the user who starts it"),
+    (&["template", "kind", "type", "base", "extends", "image"], "a service that procref knows is `preset`"),
     (&["restart"], "a service is started when somebody wants it, not when it has ended"),
 ];
 
@@ -139,9 +155,16 @@ impl Reader<'_> {
         };
         let misspelt = self.service_keys(name, table);
 
-        let ports = match table.get("ports") {
-            Some(value) => self.ports(value),
-            None => Some(Vec::new()),
+        let preset = table.get("preset").map(|value| self.preset(value));
+        // What depends on an unknown one is not called wrong as well.
+        let unknown_preset = matches!(preset, Some(None));
+        let base = preset.flatten();
+
+        let ports = match (table.get("ports"), &base) {
+            (Some(value), _) => self.ports(value),
+            (None, Some(base)) => Some(base.ports.clone()),
+            (None, None) if unknown_preset => None,
+            (None, None) => Some(Vec::new()),
         };
         let names: Option<Vec<String>> =
             ports.as_ref().map(|ports| ports.iter().map(|port| port.name.clone()).collect());
@@ -151,12 +174,13 @@ impl Reader<'_> {
         let anywhere = Texts { allowed, lasting: &[] };
         let lasting = Texts { allowed, lasting: &free };
 
-        let command = match table.get("command") {
-            Some(value) => self.command(value, "command", anywhere),
+        let command = match (table.get("command"), &base) {
+            (Some(value), _) => self.command(value, "command", anywhere),
+            (None, Some(base)) => Some(base.command.clone()),
             // The one that is meant has been called wrong already.
-            None if misspelt => None,
-            None => {
-                let help = r#"write command = ["program", "argument"]"#;
+            (None, None) if misspelt || unknown_preset => None,
+            (None, None) => {
+                let help = r#"write command = ["program", "argument"], or preset = "postgres" for a service that procref knows"#;
                 self.wrong(at.clone(), format!("the service `{name}` has no `command`"), help);
                 None
             }
@@ -167,8 +191,8 @@ impl Reader<'_> {
         let linger = table.get("linger").and_then(|value| self.duration(value, "linger"));
         let env = table.get("env").and_then(|value| self.env(value, "env", anywhere));
         let service_env = table.get("service_env").and_then(|value| self.env(value, "service_env", anywhere));
-        let dir = table.get("dir").and_then(|value| self.path(value, "dir", lasting));
-        let log = table.get("log").and_then(|value| self.path(value, "log", lasting));
+        let dir = table.get("dir").and_then(|value| self.lasting_path(value, "dir", lasting));
+        let log = table.get("log").and_then(|value| self.lasting_path(value, "log", lasting));
         let needs = table.get("needs").map(|value| self.needs(value)).unwrap_or_default();
         let scope = match table.get("scope") {
             Some(value) => self.scope(value),
@@ -178,30 +202,80 @@ impl Reader<'_> {
 
         let ports = ports.unwrap_or_default();
         let first = ports.first().map(|port| Probe::Tcp(Template::port(&port.name)));
-        let ready = ready.unwrap_or(Ready { probe: first.unwrap_or(Probe::Started), timeout: None });
-        let service = command.zip(scope).map(|(command, scope)| ServiceConfig {
-            name: name.to_owned(),
-            origin: Origin { place: self.place, file: self.source.path.clone(), line: self.source.line(at.start) },
-            command,
-            prepare: prepare.unwrap_or_default(),
-            ports,
-            ready,
-            stop: stop.unwrap_or_default(),
-            linger: linger.unwrap_or_default(),
-            env: env.unwrap_or_default(),
-            service_env: service_env.unwrap_or_default(),
-            dir,
-            log,
-            needs: needs.iter().map(|(name, _)| name.clone()).collect(),
-            scope,
+        let default = Ready { probe: first.unwrap_or(Probe::Started), timeout: None };
+        let given = |key: &str| table.contains_key(key);
+        let service = command.zip(scope).map(|(command, scope)| {
+            let base = base.as_ref();
+            ServiceConfig {
+                name: name.to_owned(),
+                origin: Origin { place: self.place, file: self.source.path.clone(), line: self.source.line(at.start) },
+                command,
+                prepare: prepare.or_else(|| base.map(|base| base.prepare.clone())).unwrap_or_default(),
+                ports,
+                ready: ready.or_else(|| base.map(|base| base.ready.clone())).unwrap_or(default),
+                stop: stop.or_else(|| base.map(|base| base.stop.clone())).unwrap_or_default(),
+                linger: linger.or_else(|| base.map(|base| base.linger)).unwrap_or_default(),
+                env: env.or_else(|| base.map(|base| base.env.clone())).unwrap_or_default(),
+                service_env: service_env.or_else(|| base.map(|base| base.service_env.clone())).unwrap_or_default(),
+                dir: dir.or_else(|| base.and_then(|base| base.dir.clone())),
+                log: log.or_else(|| base.and_then(|base| base.log.clone())),
+                needs: needs.iter().map(|(name, _)| name.clone()).collect(),
+                scope,
+            }
         });
+        if let (Some(service), Some(base), true) = (&service, &base, before == self.problems.len()) {
+            self.preset_has_its_ports(service, base, table, given);
+        }
         if let (Some(service), true) = (&service, before == self.problems.len()) {
             self.ports_are_passed_on(service, table);
         }
         Declared { service: service.filter(|_| before == self.problems.len()), scope, needs }
     }
 
-    /// Whether one of the unknown keys may be meant as `command`, or as a part of the name.
+    /// The declaration that all keys which are not given are taken from.
+    fn preset(&mut self, value: &Value<'_>) -> Option<ServiceConfig> {
+        let names: Vec<String> = Known::value_variants().iter().map(|known| known.name()).collect();
+        let names = || names.iter().map(String::as_str);
+        let help = format!("there are {}", list(names()));
+        let Some(word) = value.get_ref().as_str() else {
+            return self.mismatch(value, "`preset`", "a string", help);
+        };
+        let known = Known::value_variants().iter().find(|known| known.name() == word);
+        let declaration = known.and_then(|known| known.declaration());
+        if declaration.is_none() {
+            let near = nearest(word, names()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+            self.wrong(value.span(), format!("there is no preset {word:?}"), format!("{near}{help}"));
+        }
+        declaration
+    }
+
+    /// What is left of a preset may name a port that is not among those which were given instead.
+    fn preset_has_its_ports(
+        &mut self,
+        service: &ServiceConfig,
+        base: &ServiceConfig,
+        table: &DeTable<'_>,
+        given: impl Fn(&str) -> bool,
+    ) {
+        let missing = |text: &Template| {
+            text.placeholders().find_map(|used| match used {
+                Placeholder::Port(name) if !service.ports.iter().any(|port| port.name == *name) => Some(name.clone()),
+                _ => None,
+            })
+        };
+        let of_its_own = base.texts().find(|(key, text)| !given(key) && missing(text).is_some());
+        let Some((key, text)) = of_its_own else { return };
+        let (port, preset) = (missing(text).unwrap_or_default(), self.written_at(table, "preset"));
+        let what = format!("the preset {preset} names its port `{port}` in `{key}`, and `ports` has none of this name");
+        let span = table.get("ports").map_or(0..0, Spanned::span);
+        self.wrong(span, what, format!("keep the name `{port}`, or write `{key}` as well"));
+    }
+
+    fn written_at(&self, table: &DeTable<'_>, key: &str) -> String {
+        table.get(key).map(|value| self.source.written(&value.span()).to_owned()).unwrap_or_default()
+    }
+
+    /// Whether one of the unknown keys may be meant as `command` or `preset`, or as a part of the name.
     fn service_keys(&mut self, name: &str, table: &DeTable<'_>) -> bool {
         let mut misspelt = false;
         for (key, value) in table.iter().filter(|(key, _)| !KEYS.contains(&key.get_ref().as_ref())) {
@@ -212,8 +286,9 @@ impl Reader<'_> {
             let elsewhere = exact.or_else(similar);
             let same = KEYS.into_iter().find(|known| known.replace('_', "") == folded);
             let near = same.or_else(|| nearest(word, KEYS));
-            misspelt |= near == Some("command") || near.is_none() && value.get_ref().is_table();
-            misspelt |= near.is_none() && elsewhere.is_some_and(|(_, help)| help.ends_with("`command`"));
+            misspelt |= matches!(near, Some("command" | "preset")) || near.is_none() && value.get_ref().is_table();
+            let meant = |help: &str| help.ends_with("`command`") || help.ends_with("`preset`");
+            misspelt |= near.is_none() && elsewhere.is_some_and(|(_, help)| meant(help));
             let help = match (near, elsewhere) {
                 (None, Some((_, help))) => (*help).to_owned(),
                 (Some(near), _) => format!("did you mean `{near}`?"),
@@ -245,7 +320,9 @@ impl Reader<'_> {
                     let mut entries = ports.get_ref().as_array()?.iter();
                     entries.find(|entry| entry.get_ref().as_str() == Some(name)).map(Spanned::span)
                 });
-                self.wrong(span.unwrap_or(0..0), what, help);
+                // A preset's port that the preset's command was told.
+                let instead = || table.get("command").or_else(|| table.get("service_env")).map(Spanned::span);
+                self.wrong(span.or_else(instead).unwrap_or(0..0), what, help);
             }
         }
     }
@@ -472,14 +549,7 @@ impl Reader<'_> {
             return self.mismatch(value, what, "a string", help);
         }
         let template = self.text(value, what, texts)?;
-        let example = |port: &Placeholder| match port {
-            Placeholder::Port(name) => Some((name.clone(), 65535)),
-            _ => None,
-        };
-        let ports = template.placeholders().filter_map(example).collect();
-        let values = Values { name: "name", state: Path::new("/state"), run: Path::new("/run"), ports: &ports };
-        let filled_in = template.render(&values).unwrap_or_default();
-        match check(&filled_in.to_string_lossy()) {
+        match check(&example_of(&template)) {
             Ok(()) => Some(template),
             Err(why) => {
                 self.wrong(value.span(), format!("{what} cannot be asked: {why}"), help);
@@ -504,30 +574,11 @@ impl Reader<'_> {
     }
 
     fn signal(&mut self, value: &Value<'_>) -> Option<StopSignal> {
-        let help = format!("there are {}", list(SIGNALS.map(|(name, _)| name)));
         let Some(name) = value.get_ref().as_str() else {
-            return self.mismatch(
-                value,
-                "`stop.signal`",
-                "a signal's name",
-                format!("write \"SIGTERM\", for instance; {help}"),
-            );
+            let help = format!("write \"SIGTERM\", for instance; {}", all_signals());
+            return self.mismatch(value, "`stop.signal`", "a signal's name", help);
         };
-        let short = name.strip_prefix("SIG").unwrap_or(name);
-        if let Some((_, signal)) = SIGNALS.iter().find(|(name, _)| name.strip_prefix("SIG") == Some(short)) {
-            return Some(*signal);
-        }
-        let folded = format!("SIG{}", short.to_uppercase().trim_start_matches("SIG"));
-        let (what, help) = if folded == "SIGKILL" {
-            let help = r#"leave it out, or write stop = { grace = "0s" } to have it come at once"#;
-            ("SIGKILL always comes last, when the grace is over".to_owned(), help.to_owned())
-        } else {
-            let near = nearest(&folded, SIGNALS.map(|(name, _)| name));
-            let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-            (format!("a service cannot be asked to stop by the signal {name:?}"), format!("{near}{help}"))
-        };
-        self.wrong(value.span(), what, help);
-        None
+        stop_signal(name).map_err(|mistake| self.mistake(value.span(), mistake)).ok()
     }
 
     fn duration(&mut self, value: &Value<'_>, key: &str) -> Option<Duration> {
@@ -619,6 +670,19 @@ impl Reader<'_> {
         }
     }
 
+    /// A path that is the same at each start.
+    fn lasting_path(&mut self, value: &Value<'_>, key: &str, texts: Texts<'_>) -> Option<Template> {
+        let path = self.path(value, key, texts)?;
+        if path.placeholders().any(|used| *used == Placeholder::Run) {
+            let what = "`{run}` is removed when the service has stopped, and what stands here outlasts that";
+            let text = value.get_ref().as_str().unwrap_or_default();
+            let at = text.find("{run}").map(|at| at..at + "{run}".len());
+            self.wrong(self.within(value, text, at), what, "write {state}, or another path");
+            return None;
+        }
+        Some(path)
+    }
+
     fn path(&mut self, value: &Value<'_>, key: &str, texts: Texts<'_>) -> Option<Template> {
         let text = self.text(value, &format!("`{key}`"), texts)?;
         if text.is_empty() {
@@ -700,6 +764,43 @@ const SIGNALS: [(&str, StopSignal); 6] = [
     ("SIGUSR2", StopSignal::User2),
 ];
 
+fn all_signals() -> String {
+    format!("there are {}", list(SIGNALS.map(|(name, _)| name)))
+}
+
+/// The signal of this name, with or without SIG.
+pub(crate) fn stop_signal(name: &str) -> Result<StopSignal, Mistake> {
+    let short = name.strip_prefix("SIG").unwrap_or(name);
+    if let Some((_, signal)) = SIGNALS.iter().find(|(name, _)| name.strip_prefix("SIG") == Some(short)) {
+        return Ok(*signal);
+    }
+    let folded = format!("SIG{}", short.to_uppercase().trim_start_matches("SIG"));
+    if folded == "SIGKILL" {
+        let what = "SIGKILL always comes last, when the grace is over";
+        return Err(Mistake::of(what, r#"leave it out, or write stop = { grace = "0s" } to have it come at once"#));
+    }
+    let near = nearest(&folded, SIGNALS.map(|(name, _)| name));
+    let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let what = format!("a service cannot be asked to stop by the signal {name:?}");
+    Err(Mistake::of(what, format!("{near}{}", all_signals())))
+}
+
+/// As [`stop_signal`] reads it.
+pub(crate) fn signal_name(signal: StopSignal) -> &'static str {
+    SIGNALS.iter().find(|(_, known)| *known == signal).map_or("SIGTERM", |(name, _)| name)
+}
+
+/// A template filled in somehow, to see whether it makes sense whatever the values are.
+pub(super) fn example_of(template: &Template) -> String {
+    let example = |used: &Placeholder| match used {
+        Placeholder::Port(name) => Some((name.clone(), 65535)),
+        _ => None,
+    };
+    let ports = template.placeholders().filter_map(example).collect();
+    let values = Values { name: "name", state: Path::new("/state"), run: Path::new("/run"), ports: &ports };
+    template.render(&values).unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
@@ -725,7 +826,7 @@ fn instead_of_a_line(line: &str, written_as: impl Fn(&str) -> String) -> String 
 }
 
 /// procref's own rules.
-fn service_name(name: &str) -> Result<(), Mistake> {
+pub(super) fn service_name(name: &str) -> Result<(), Mistake> {
     let help = "a name has 1 to 64 letters (a-z, A-Z), digits, '-', '_' and '.', and does not begin with '.'";
     let wrong = |what| Err(Mistake::of(what, help));
     if name.is_empty() {

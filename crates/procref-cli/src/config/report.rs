@@ -1,6 +1,7 @@
 //! What is wrong with a file, and where: file, line and column, the line itself with a mark under it, and what would be
 //! right.
 
+use crate::text::printable;
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
@@ -68,15 +69,6 @@ impl Source {
             mark: format!("{}{}", " ".repeat(before.chars().count() + column - 1 - skipped), "^".repeat(marked)),
         };
         Problem { at: Some(Box::new(excerpt)), ..Problem::of_file(&self.path, what, help) }
-    }
-}
-
-/// A character that moves nothing on a terminal but one column to the right.
-fn printable(character: char) -> char {
-    match character {
-        '\t' => ' ',
-        control if control.is_control() => char::REPLACEMENT_CHARACTER,
-        other => other,
     }
 }
 

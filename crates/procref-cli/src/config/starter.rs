@@ -1,6 +1,12 @@
-//! What `procref init` writes: a commented procref.toml for a known service.
+//! The services that procref knows: what `procref init` writes, a commented procref.toml, and what `preset` stands for,
+//! the same declaration.
 
+use super::Place;
+use super::read::read;
+use super::report::Source;
+use super::types::ServiceConfig;
 use clap::ValueEnum;
+use std::path::Path;
 
 /// A service that procref knows how to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -13,6 +19,21 @@ pub(crate) enum Known {
     Mariadb,
     Etcd,
     Mosquitto,
+}
+
+impl Known {
+    /// As it is written: `postgres`.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// What its procref.toml declares.
+    pub(super) fn declaration(self) -> Option<ServiceConfig> {
+        let mut problems = Vec::new();
+        let declared =
+            read(&Source::new(Path::new("procref.toml"), template(self).to_owned()), Place::Project, &mut problems);
+        declared.into_values().find_map(|declared| declared.service)
+    }
 }
 
 /// The commented procref.toml for it.

@@ -138,6 +138,15 @@ impl Template {
         })
     }
 
+    /// As it is written in a file, but with its placeholders written as `write` has it.
+    pub(crate) fn written_with(&self, write: impl Fn(&Placeholder) -> String) -> String {
+        let parts = self.0.iter().map(|part| match part {
+            Part::Text(plain) => plain.replace('{', "{{").replace('}', "}}"),
+            Part::Value(used) => write(used),
+        });
+        parts.collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -176,6 +185,10 @@ fn placeholder(word: &str, allowed: Allowed<'_>) -> Result<Placeholder, (String,
 pub(super) fn port_name(name: &str) -> Result<(), Mistake> {
     let help = "a port's name has 1 to 32 letters (a-z, A-Z), digits, '-' and '_', and begins with a letter";
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name == "log" {
+        // Clients find ports and the log's path side by side.
+        return Err(Mistake::of("a port cannot be called `log`", r#"call it "log-port", for instance"#));
+    }
     if RESERVED.contains(&name) {
         let what = format!("a port cannot be called `{name}`: {{{name}}} stands for something else");
         return Err(Mistake::of(what, r#"call it "port", for instance"#));
@@ -189,13 +202,12 @@ pub(super) fn port_name(name: &str) -> Result<(), Mistake> {
 /// As it is written in a file.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| match part {
-            Part::Text(plain) => f.write_str(&plain.replace('{', "{{").replace('}', "}}")),
-            Part::Value(Placeholder::Port(name)) => write!(f, "{{{name}}}"),
-            Part::Value(Placeholder::State) => f.write_str("{state}"),
-            Part::Value(Placeholder::Run) => f.write_str("{run}"),
-            Part::Value(Placeholder::Name) => f.write_str("{name}"),
-        })
+        f.write_str(&self.written_with(|used| match used {
+            Placeholder::Port(name) => format!("{{{name}}}"),
+            Placeholder::State => "{state}".into(),
+            Placeholder::Run => "{run}".into(),
+            Placeholder::Name => "{name}".into(),
+        }))
     }
 }
 

@@ -33,6 +33,35 @@ pub(crate) struct ServiceConfig {
     pub(crate) scope: Scope,
 }
 
+impl ServiceConfig {
+    /// Every text with placeholders, and the key that it stands under.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&'static str, &Template)> {
+        fn under<'a>(
+            key: &'static str,
+            texts: impl IntoIterator<Item = &'a Template>,
+        ) -> impl Iterator<Item = (&'static str, &'a Template)> {
+            texts.into_iter().map(move |text| (key, text))
+        }
+        let ready: Vec<&Template> = match &self.ready.probe {
+            Probe::Started | Probe::Notify => Vec::new(),
+            Probe::Tcp(text) | Probe::Unix(text) | Probe::Http(text) | Probe::Log(text) => vec![text],
+            Probe::Exec(command) => command.iter().collect(),
+        };
+        let stop = match &self.stop.ask {
+            Ask::Signal(_) => [].as_slice(),
+            Ask::Command(command) => command,
+        };
+        under("command", &self.command)
+            .chain(under("prepare", self.prepare.iter().flatten()))
+            .chain(under("ready", ready))
+            .chain(under("stop", stop))
+            .chain(under("env", self.env.values()))
+            .chain(under("service_env", self.service_env.values()))
+            .chain(under("dir", &self.dir))
+            .chain(under("log", &self.log))
+    }
+}
+
 /// Where a service is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -78,11 +107,11 @@ pub(crate) struct Ready {
 pub(crate) enum Probe {
     /// As soon as it has been started.
     Started,
-    /// Somebody accepts at what [`tcp_address`](super::tcp_address) understands.
+    /// Somebody accepts at `[HOST:]PORT`.
     Tcp(Template),
     /// Somebody accepts at this Unix socket.
     Unix(Template),
-    /// A GET of what [`http_url`](super::http_url) understands is answered with 2xx.
+    /// A GET of `http://HOST[:PORT][/PATH]` is answered with 2xx.
     Http(Template),
     /// This command exits with 0.
     Exec(Vec<Template>),
@@ -113,7 +142,7 @@ impl Default for Stop {
 }
 
 /// Who shares a service; the wider one is the greater one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Scope {
     /// The processes of one test run.
     Run,

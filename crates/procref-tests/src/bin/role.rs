@@ -6,6 +6,8 @@ use procref::blocking::ServiceHandle;
 use procref_tests::actor::until;
 use procref_tests::part::{Part, Participant};
 use procref_tests::trace::mark;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::path::PathBuf;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -57,19 +59,37 @@ fn say(word: &str, result: Result<()>) {
 }
 
 fn marked<T>(look: impl FnOnce() -> T) -> T {
+    let free = std::env::var("FREE_DESCRIPTORS").ok().and_then(|free| free.parse::<u64>().ok());
+    let before = getrlimit(Resource::Nofile);
+    if let Some(free) = free {
+        // What is open has the lowest numbers.
+        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64 - 1;
+        limit_descriptors(Rlimit { current: Some(open + free), ..before });
+    }
     mark(1);
     let result = look();
     mark(2);
+    limit_descriptors(before);
     result
+}
+
+fn limit_descriptors(limit: Rlimit) {
+    setrlimit(Resource::Nofile, limit).expect("a lower limit, or the one that was there");
 }
 
 fn guarded(part: &Participant) {
     until("a guardian watches", || part.service.status().ok()?.guardian);
 }
 
-/// When no thread is there any more but this one and the one that watches for guardians' deaths.
+/// When no thread of procref's is there any more but the one that watches for guardians' deaths.
 fn descriptors() -> usize {
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    until("the threads are done", || (threads() <= 2).then_some(()));
+    until("the threads are done", || {
+        let mut threads = std::fs::read_dir("/proc/self/task").ok()?;
+        let works = |path: PathBuf| {
+            std::fs::read_to_string(path.join("comm"))
+                .is_ok_and(|name| name.starts_with("procref") && name != "procref-watch\n")
+        };
+        (!threads.any(|thread| thread.is_ok_and(|thread| works(thread.path())))).then_some(())
+    });
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

@@ -1,7 +1,7 @@
 //! What lies under our key but is not ours: a clear error, never joined, never removed.
 
-use crate::kit::{Bed, apply, control, is_root, make_set, set_under};
-use procref::protocol::set::{CLIENTS, LAYOUT, LAYOUT_VERSION, Op, SEMAPHORES, Snapshot};
+use crate::kit::{Bed, apply, control, is_root, make_set, set_under, until};
+use procref::protocol::set::{CLIENTS, LAYOUT, LAYOUT_VERSION, Op, PROBE, SEMAPHORES, Snapshot};
 use procref::{Error, ErrorKind, SharedService};
 use procref_tests::sandbox::remove_set;
 use std::process::Command;
@@ -196,4 +196,24 @@ fn a_counter_refuses_them_too() {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     }
     assert_eq!(set_under(key), Some(foreign.0));
+}
+
+/// Found by the soak.
+///
+/// 1. Somebody probes whether the kernel undoes, by a short-lived process that raises a semaphore.
+/// 2. They are killed, and that process goes on alone.
+/// 3. The next one, whose own probe is over, sees the semaphore raised.
+#[test]
+fn a_probe_of_somebody_who_was_killed_is_waited_for() {
+    let bed = Bed::new();
+    let set = make_set(bed.key(), SEMAPHORES, 0o600);
+    // What that process has raised, as far as anybody can see.
+    apply(set, &[Op { sem: PROBE, delta: 1, undo: false, wait: false }]);
+    let service = bed.blocking_service();
+    let acquiring = std::thread::spawn(move || service.acquire());
+    until("it waits for the end of the probe", || control(set, PROBE, libc::GETZCNT) == 1);
+    apply(set, &[Op { sem: PROBE, delta: -1, undo: false, wait: false }]);
+    let handle = acquiring.join().expect("no panic").expect("this kernel undoes");
+    assert_eq!(bed.set(), set, "it is used");
+    handle.release().expect("it stops");
 }

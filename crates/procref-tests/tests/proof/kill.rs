@@ -1,6 +1,6 @@
 //! SIGKILL at every system call: before it is made, and before its maker sees what came of it.
 
-use crate::roles::{self, Role, Whom};
+use crate::roles::{Role, Whom, each_role};
 use crate::stage::{Filter, Outcome, Promise, Report, Stage, broken, chosen};
 use procref_tests::trace::{Stop, Then};
 
@@ -74,37 +74,4 @@ fn held_all_the_same(output: &str) -> Outcome {
     }
 }
 
-macro_rules! roles {
-    ($($test:ident: $role:ident)+) => { $(
-        #[test]
-        fn $test() {
-            kill(&roles::$role);
-        }
-    )+ };
-}
-
-roles! {
-    starter: STARTER
-    starter_with_way_in: STARTER_WITH_WAY_IN
-    declared_starter: DECLARED_STARTER
-    declared_starter_with_way_in: DECLARED_STARTER_WITH_WAY_IN
-    joiner: JOINER
-    declared_joiner: DECLARED_JOINER
-    leaver: LEAVER
-    last_leaver: LAST_LEAVER
-    last_leaver_lingering: LAST_LEAVER_LINGERING
-    declared_last_leaver: DECLARED_LAST_LEAVER
-    recoverer: RECOVERER
-    restarter: RESTARTER
-    declared_restarter: DECLARED_RESTARTER
-    guardian: GUARDIAN
-    started_guardian: STARTED_GUARDIAN
-    stopping_guardian: STOPPING_GUARDIAN
-    started_stopping_guardian: STARTED_STOPPING_GUARDIAN
-    lingering_guardian: LINGERING_GUARDIAN
-    started_lingering_guardian: STARTED_LINGERING_GUARDIAN
-    parent: PARENT
-    started_parent: STARTED_PARENT
-    stopping_parent: STOPPING_PARENT
-    started_stopping_parent: STARTED_STOPPING_PARENT
-}
+each_role! { kill }

@@ -6,7 +6,9 @@
 
 #[cfg(target_arch = "x86_64")]
 mod fail;
+mod full;
 mod kill;
 mod meet;
+mod remove;
 mod roles;
 mod stage;

@@ -3,6 +3,50 @@
 use procref_tests::part::Kind;
 use std::time::Duration;
 
+/// A test for each of these roles, under that attack.
+macro_rules! roles {
+    ($attack:ident: $($test:ident: $role:ident)+) => { $(
+        #[test]
+        fn $test() {
+            $attack(&crate::roles::$role);
+        }
+    )+ };
+}
+pub(crate) use roles;
+
+/// A test for every role.
+macro_rules! each_role {
+    ($attack:ident) => {
+        crate::roles::roles! {
+            $attack:
+            starter: STARTER
+            starter_with_way_in: STARTER_WITH_WAY_IN
+            declared_starter: DECLARED_STARTER
+            declared_starter_with_way_in: DECLARED_STARTER_WITH_WAY_IN
+            joiner: JOINER
+            declared_joiner: DECLARED_JOINER
+            leaver: LEAVER
+            last_leaver: LAST_LEAVER
+            last_leaver_lingering: LAST_LEAVER_LINGERING
+            declared_last_leaver: DECLARED_LAST_LEAVER
+            recoverer: RECOVERER
+            restarter: RESTARTER
+            declared_restarter: DECLARED_RESTARTER
+            guardian: GUARDIAN
+            started_guardian: STARTED_GUARDIAN
+            stopping_guardian: STOPPING_GUARDIAN
+            started_stopping_guardian: STARTED_STOPPING_GUARDIAN
+            lingering_guardian: LINGERING_GUARDIAN
+            started_lingering_guardian: STARTED_LINGERING_GUARDIAN
+            parent: PARENT
+            started_parent: STARTED_PARENT
+            stopping_parent: STOPPING_PARENT
+            started_stopping_parent: STARTED_STOPPING_PARENT
+        }
+    };
+}
+pub(crate) use each_role;
+
 /// What there is before the program begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {

@@ -4,6 +4,8 @@ use crate::roles::{Before, Role, Whom};
 use procref::ServiceState;
 use procref::blocking::ServiceHandle;
 use procref_tests::part::{Kind, Part, Participant};
+use procref_tests::proof::Tally;
+pub(crate) use procref_tests::proof::chosen;
 use procref_tests::sandbox::{PATIENCE, hold, wait_for_end};
 use procref_tests::trace::{Follow, Side, Stop, Then, Traced, trace};
 use procref_tests::{Events, Sandbox};
@@ -84,6 +86,8 @@ pub(crate) struct Stage {
     pub(crate) test: Participant,
     /// And holds the service, where the role wants that.
     held: Option<ServiceHandle>,
+    /// How many descriptors the program may still have while it plays its role.
+    pub(crate) free_descriptors: Option<usize>,
     role: Role,
 }
 
@@ -99,13 +103,16 @@ impl Stage {
             procref::process::kill(pid);
             assert!(wait_for_end(&process, Instant::now() + PATIENCE), "it was killed");
         }
-        Self { sandbox, part, test, held, role: *role }
+        Self { sandbox, part, test, held, free_descriptors: None, role: *role }
     }
 
     /// Runs the program, which does `mode`. What it says of panics goes to a file.
     pub(crate) fn run(&self, mode: &str, on_stop: impl FnMut(&Stop) -> Then + Send) -> Outcome<Traced> {
         let mut command = self.sandbox.command(ROLE);
         command.args([mode, if self.role.started { "started" } else { "forked" }]).args(self.part.arguments());
+        if let Some(free) = self.free_descriptors {
+            command.env("FREE_DESCRIPTORS", free.to_string());
+        }
         command.stderr(File::create(self.complaints()).expect("a file"));
         let follow = match self.role.whom {
             Whom::Program => Follow::Threads,
@@ -152,6 +159,11 @@ impl Stage {
             None | Some(Ok(())) => Ok(()),
             Some(Err(error)) => broken(Promise::OthersUnharmed, format!("cannot release: {error}")),
         }
+    }
+
+    /// The same where the test may be counted no longer.
+    pub(crate) fn leave_what_may_be_gone(&mut self) {
+        let _ = self.held.take().map(ServiceHandle::release);
     }
 
     /// Nobody is there any more, so no process is left. What stays at the most is a set that records nothing, in which the
@@ -217,47 +229,20 @@ impl Stage {
 }
 
 /// What came of all cases of a role.
-pub(crate) struct Report {
-    attack: &'static str,
-    role: Role,
-    cases: usize,
-    broken: Vec<String>,
-}
+pub(crate) struct Report(Tally);
 
 impl Report {
-    pub(crate) fn new(attack: &'static str, role: &Role) -> Self {
-        Self { attack, role: *role, cases: 0, broken: Vec::new() }
+    pub(crate) const fn new(attack: &'static str, role: &Role) -> Self {
+        Self(Tally::new(attack, role.name))
     }
 
     /// Takes note of a case.
-    pub(crate) fn note(&mut self, what: &str, outcome: Outcome) {
-        self.cases += 1;
-        if let Err(Broken(promise, how)) = outcome {
-            let (attack, role) = (self.attack, self.role.name);
-            let line = format!("{attack} {role}, {what}: {promise:?} broken: {how}");
-            println!("{line}");
-            self.broken.push(line);
-        }
+    pub(crate) fn note(&mut self, case: &str, outcome: Outcome) {
+        self.0.note(case, outcome.map_err(|Broken(promise, how)| format!("{promise:?} broken: {how}")));
     }
 
     /// Says it, and fails if anything was broken.
     pub(crate) fn end(self) {
-        let Self { attack, role, cases, broken } = self;
-        println!("proof: {attack} {}: {cases} cases, {} broken", role.name, broken.len());
-        assert!(cases > 0, "no case at all");
-        assert!(broken.is_empty(), "{} of {cases} cases:\n{}", broken.len(), broken.join("\n"));
-    }
-}
-
-/// Which of so many cases run: some of them with even steps between, always the same; or those that `PROCREF_PROOF` says:
-/// `full` for all, or the number of one.
-pub(crate) fn chosen(cases: usize, share: usize) -> Vec<usize> {
-    match std::env::var("PROCREF_PROOF") {
-        Ok(value) if value == "full" => (0..cases).collect(),
-        Ok(value) => vec![value.parse().expect("PROCREF_PROOF is `full` or the number of a case")],
-        Err(_) => {
-            let count = share.min(cases);
-            (0..count).map(|index| index * cases / count).collect()
-        }
+        self.0.end();
     }
 }

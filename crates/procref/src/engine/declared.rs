@@ -79,11 +79,8 @@ impl Prepared {
             return Err(Error::new(ErrorKind::StartFailed, who).help("nobody could tell it from the service"));
         }
 
-        let state = match state {
-            Some(folder) if values.is_used("state") || !prepare.is_empty() => Some(State::make(folder)?),
-            None if values.is_used("state") || !prepare.is_empty() => return Err(no_state()),
-            _ => None,
-        };
+        let keeps_state = values.is_used("state") || !prepare.is_empty();
+        let state = keeps_state.then(|| state.ok_or_else(no_state).and_then(State::make)).transpose()?;
         let log = command.log.clone().unwrap_or_else(|| spec.hints.beside("log"));
         if command.log.is_none() {
             keep_short(&log);
@@ -92,11 +89,19 @@ impl Prepared {
         drop(open_log(spec, &log)?);
         let run = values.is_used("run").then(|| fresh_folder(run)).transpose()?;
         let notify = ready.needs_notify().then(|| NotifySocket::bind(&notify_address(spec))).transpose()?;
-        let mut prepared = Self {
+        let directory = command.directory.clone();
+        let stopper = match stop {
+            None => None,
+            Some(line) => Some(Stopper {
+                program: program(&line, &environment, directory.as_deref(), 0)?,
+                log: open_log(spec, &log)?,
+            }),
+        };
+        Ok(Self {
             line,
             prepare,
             environment,
-            directory: command.directory.clone(),
+            directory,
             ready,
             metadata,
             ports,
@@ -105,20 +110,9 @@ impl Prepared {
             run,
             log,
             notify,
-            stopper: None,
+            stopper,
             needs,
-        };
-        prepared.stopper = stop
-            .map(|line| {
-                Ok::<_, Error>(Stopper { program: prepared.program(&line, 0)?, log: open_log(spec, &prepared.log)? })
-            })
-            .transpose()?;
-        Ok(prepared)
-    }
-
-    /// A command beside the service, for the guardian to start.
-    fn program(&self, line: &CommandLine, floor_signal: i32) -> Result<Program> {
-        program(line, &self.environment, self.directory.as_deref(), floor_signal)
+        })
     }
 
     /// What stops the service in place of a signal.
@@ -139,7 +133,7 @@ impl Prepared {
         for line in &self.prepare {
             tracing::debug!(service = %spec.name, program = ?line.program, "prepares");
             let mark = LogMark::before_start(&self.log);
-            let program = self.program(line, libc::SIGKILL)?;
+            let program = program(line, &self.environment, self.directory.as_deref(), libc::SIGKILL)?;
             let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
             let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
             let name = &line.program;

@@ -114,6 +114,11 @@ impl Acquiring {
                 (A::Abandon, _) => self.abandon(),
             };
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
+            // Nobody but a program that is not ours can be the cause of that.
+            if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock | A::Finish) = (event, self.action) {
+                let error = Error::set(&self.spec.name, "go on", SetError::Refused);
+                self.error.get_or_insert(error);
+            }
             self.action = self.machine.next(event);
         }
     }
@@ -395,6 +400,7 @@ impl Acquiring {
         match make_guardian(&self.spec, self.set(), self.witness.as_ref(), complete) {
             Ok(None) => {}
             Ok(witness) => self.witness = witness,
+            Err(error) if error.kind() == ErrorKind::SetRemoved => return acquire::Event::Gone,
             Err(error) => return self.failed(error),
         }
         // For whoever is to hold it and its pipe.
@@ -434,7 +440,8 @@ impl Acquiring {
                     if let Err(trouble) = finished {
                         tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
                     }
-                    self.failed(cannot_start(error))
+                    let removed = matches!(self.set().snapshot(), Err(SetError::Gone));
+                    self.failed(if removed { Error::set_removed(&spec.name, "start it") } else { cannot_start(error) })
                 }
             };
         }
@@ -477,12 +484,15 @@ impl Acquiring {
         let mut attempts = 0;
         loop {
             let snapshot = self.read().map_err(read)?;
-            if let Some((pid, process)) = hold_guardian(self.set(), Some(snapshot)) {
-                if self.witness.is_none() {
-                    self.witness = Witness::of_guardian(pid, &process).ok();
+            if let Some(pid) = snapshot.guardian_pid() {
+                // None: it has just gone, and the kernel is about to say so.
+                if let Some(process) = find_guardian(self.set(), pid)? {
+                    if self.witness.is_none() {
+                        self.witness = Witness::of_guardian(pid, &process).ok();
+                    }
+                    process.signal(sys::Signal::KILL)?;
+                    process.wait(None)?;
                 }
-                process.signal(sys::Signal::KILL)?;
-                process.wait(None)?;
                 continue;
             }
             // One whose starter was killed in the middle may have started the service until just now.
@@ -907,7 +917,7 @@ impl Releasing {
     fn mark_down(&mut self) -> release::Event {
         let snapshot = match self.set.snapshot() {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.event(Err(error)),
+            Err(error) => return self.in_transition(Err(error)),
         };
         let record = snapshot.record();
         if record.instance == Instance::None {
@@ -922,7 +932,19 @@ impl Releasing {
         match self.set.apply(&MARK_DOWN) {
             // A recovery has failed, so it was down already.
             Ok(()) | Err(SetError::Refused) => release::Event::Done,
-            error => self.event(error),
+            error => self.in_transition(error),
+        }
+    }
+
+    /// The same with the lock, which must not stay with a process that lives on.
+    fn in_transition(&mut self, result: Result<(), SetError>) -> release::Event {
+        match result {
+            Ok(()) => release::Event::Done,
+            Err(SetError::Gone) => release::Event::Gone,
+            Err(error) => {
+                self.error.get_or_insert_with(|| Error::set(&self.spec.name, "stop it", error));
+                release::Event::Failed
+            }
         }
     }
 
@@ -946,7 +968,7 @@ impl Releasing {
         let result = finish_recorded(&self.spec, self.set, asked, || Ok(()));
         match result {
             Ok(()) => release::Event::Done,
-            Err(Trouble::Set(error)) => self.event(Err(error)),
+            Err(Trouble::Set(error)) => self.in_transition(Err(error)),
             Err(Trouble::Other(error)) => {
                 self.error.get_or_insert(error.service(&self.spec.name));
                 release::Event::Failed
@@ -962,11 +984,21 @@ impl Releasing {
                     *member.watched() = Watched::No;
                 }
                 self.spec.hints.remove();
-                self.event(self.set.remove())
+                let removed = self.set.remove();
+                self.removed(removed)
             }
             Ok(_) => self.event(self.set.apply(&UNLOCK)),
-            Err(error) => self.event(Err(error)),
+            Err(error) => self.removed(Err(error)),
         }
+    }
+
+    /// A set that cannot be removed is left to whoever comes next.
+    fn removed(&mut self, result: Result<(), SetError>) -> release::Event {
+        let event = self.in_transition(result);
+        if event == release::Event::Failed {
+            let _ = self.set.apply(&UNLOCK);
+        }
+        event
     }
 }
 
@@ -1159,9 +1191,12 @@ fn launch_guardian(
             Ok(made) => return Ok(Some(made)),
             Err(error) => error,
         };
-        // The one of a client that was killed as it made it may come late, and be quicker than ours all the same.
-        if set.snapshot().is_ok_and(|snapshot| snapshot.guardian_pid().is_some()) {
-            return Ok(None);
+        match set.snapshot() {
+            // The one of a client that was killed as it made it may come late, and be quicker than ours all the same.
+            Ok(snapshot) if snapshot.guardian_pid().is_some() => return Ok(None),
+            // It ends at once where there is nothing to watch.
+            Err(SetError::Gone) => return Err(Error::set_removed(&spec.name, "make a guardian")),
+            _ => {}
         }
         // Killed before it watched, or that other one has gone again.
         if error.kind() == io::ErrorKind::UnexpectedEof && attempts < ATTEMPTS {
@@ -1189,10 +1224,15 @@ pub(super) fn replace_guardian(
     made.map(|_| true).map_err(Trouble::Other)
 }
 
-/// Holds the guardian that watches this set, if the one that was seen is still the one.
+/// Holds the guardian that watches this set, if the one that was seen is still the one, and can be held.
 pub(super) fn hold_guardian(set: Set, seen: Option<Snapshot>) -> Option<(u32, Process)> {
     let pid = seen?.guardian_pid()?;
-    let process = Process::hold(pid).ok()??;
+    find_guardian(set, pid).ok()?.map(|process| (pid, process))
+}
+
+/// The same; why it cannot be held is an error.
+fn find_guardian(set: Set, pid: u32) -> io::Result<Option<Process>> {
+    let process = Process::hold(pid)?;
     // It watches still, under that number: so the number was its own when the process was held.
-    (set.snapshot().ok()?.guardian_pid() == Some(pid)).then_some((pid, process))
+    Ok(process.filter(|_| set.snapshot().is_ok_and(|snapshot| snapshot.guardian_pid() == Some(pid))))
 }

@@ -186,6 +186,7 @@ impl Release {
             (S::MarkingDown, E::Refused) => self.go(S::Ending(Outcome::Empty), A::Remove),
             (S::Stopping, E::Done) => self.go(S::Finishing, A::Finish),
             (S::Finishing, E::Done) => self.go(S::Ending(Outcome::Stopped), A::Remove),
+            // The guardian, which wakes as the lock is free, goes on with it.
             (S::MarkingDown | S::Finishing, E::Failed) => self.go(S::Ending(Outcome::Failed), A::Unlock),
             (S::Ending(outcome), _) => self.end(outcome),
             (_, E::Gone) => self.end(Outcome::SetRemoved),

@@ -172,6 +172,8 @@ pub const ASK_NO_MORE: [Op; 1] = [Op::add(ASKED, -1).undo()];
 pub const AWAIT_UNLOCKED: [Op; 1] = [Op::zero(LOCK).wait()];
 /// What the short-lived process of the undo probe does before it dies.
 pub const RAISE_PROBE: [Op; 1] = [Op::add(PROBE, 1).undo()];
+/// Waits until no probe is under way.
+pub const AWAIT_UNPROBED: [Op; 1] = [Op::zero(PROBE).wait()];
 /// What is published is no longer up: from here on it is a predecessor that has to be finished.
 pub const MARK_DOWN: [Op; 1] = [Op::add(UP, -1)];
 

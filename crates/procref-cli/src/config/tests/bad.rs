@@ -252,7 +252,7 @@ command = ["a"]
 procref.toml:1:14: a service has no key `2`
  1 | [services.v1.2]
    |              ^
-   = the keys of a service are `command`, `prepare`, `ports`, `ready`, `stop`, `linger`, `env`, `service_env`, `dir`, `log`, `needs` and `scope`; a name with a dot is quoted: [services."v1.2"]
+   = the keys of a service are `preset`, `command`, `prepare`, `ports`, `ready`, `stop`, `linger`, `env`, `service_env`, `dir`, `log`, `needs` and `scope`; a name with a dot is quoted: [services."v1.2"]
 "#,
         ),
     ]);
@@ -374,7 +374,7 @@ colour = "red"
 procref.toml:3:1: a service has no key `colour`
  3 | colour = "red"
    | ^^^^^^
-   = the keys of a service are `command`, `prepare`, `ports`, `ready`, `stop`, `linger`, `env`, `service_env`, `dir`, `log`, `needs` and `scope`
+   = the keys of a service are `preset`, `command`, `prepare`, `ports`, `ready`, `stop`, `linger`, `env`, `service_env`, `dir`, `log`, `needs` and `scope`
 "#,
         ),
     ]);
@@ -391,7 +391,7 @@ fn commands() {
 procref.toml:1:11: the service `db` has no `command`
  1 | [services.db]
    |           ^^
-   = write command = ["program", "argument"]
+   = write command = ["program", "argument"], or preset = "postgres" for a service that procref knows
 "#,
         ),
         (
@@ -1661,7 +1661,7 @@ procref.toml:2:29: there is no placeholder `{xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
 procref.toml:3:1: a service has no key `a�b`
  3 | "a\nb" = 1
    | ^^^^^^
-   = the keys of a service are `command`, `prepare`, `ports`, `ready`, `stop`, `linger`, `env`, `service_env`, `dir`, `log`, `needs` and `scope`
+   = the keys of a service are `preset`, `command`, `prepare`, `ports`, `ready`, `stop`, `linger`, `env`, `service_env`, `dir`, `log`, `needs` and `scope`
 
 3 errors
 "#,
@@ -1675,4 +1675,136 @@ procref.toml:3:5: this is not TOML: invalid unquoted key, expected letters, numb
 "#,
         ),
     ]);
+}
+
+#[test]
+fn presets() {
+    check(&[
+        (
+            r#"
+[services.db]
+preset = "postgress"
+"#,
+            r#"
+procref.toml:2:10: there is no preset "postgress"
+ 2 | preset = "postgress"
+   |          ^^^^^^^^^^^
+   = did you mean `postgres`? there are `postgres`, `redis`, `nats`, `nginx`, `memcached`, `mariadb`, `etcd` and `mosquitto`
+"#,
+        ),
+        (
+            r#"
+[services.db]
+preset = ["postgres"]
+linger = 30
+"#,
+            r#"
+procref.toml:2:10: `preset` is an array, and must be a string
+ 2 | preset = ["postgres"]
+   |          ^^^^^^^^^^^^
+   = there are `postgres`, `redis`, `nats`, `nginx`, `memcached`, `mariadb`, `etcd` and `mosquitto`
+
+procref.toml:3:10: `linger` is an integer, and must be a string with a unit
+ 3 | linger = 30
+   |          ^^
+   = write "30s" for seconds, "30ms" for milliseconds
+
+2 errors
+"#,
+        ),
+        (
+            r#"
+[services.db]
+Preset = "postgres"
+"#,
+            r#"
+procref.toml:2:1: a service has no key `Preset`
+ 2 | Preset = "postgres"
+   | ^^^^^^
+   = did you mean `preset`?
+"#,
+        ),
+        (
+            r#"
+[services.db]
+template = "postgres"
+"#,
+            r#"
+procref.toml:2:1: a service has no key `template`
+ 2 | template = "postgres"
+   | ^^^^^^^^
+   = a service that procref knows is `preset`
+"#,
+        ),
+        (
+            r#"
+[services.db]
+preset = "redis"
+ports = ["main"]
+"#,
+            r#"
+procref.toml:3:9: the preset "redis" names its port `port` in `command`, and `ports` has none of this name
+ 3 | ports = ["main"]
+   |         ^^^^^^^^
+   = keep the name `port`, or write `command` as well
+"#,
+        ),
+        (
+            r#"
+[services.db]
+preset = "redis"
+command = ["redis-server"]
+"#,
+            r#"
+procref.toml:3:11: the service is never told the number of its port `port`
+ 3 | command = ["redis-server"]
+   |           ^^^^^^^^^^^^^^^^
+   = write {port} where `command` or `service_env` is to have it, or { port = 5432 } for a fixed number
+"#,
+        ),
+        (
+            r#"
+[services.db]
+preset = "redis"
+env = { URL = "{prot}" }
+"#,
+            r#"
+procref.toml:3:16: there is no placeholder `{prot}`
+ 3 | env = { URL = "{prot}" }
+   |                ^^^^^^
+   = did you mean `{port}`? there are `{port}`, `{state}`, `{run}` and `{name}`
+"#,
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_another_one_at_each_start() {
+    check(&[(
+        r#"
+[services.db]
+command = ["a"]
+dir = "{run}/x"
+log = "a/{run}"
+ports = [{ log = 1 }]
+"#,
+        r#"
+procref.toml:3:8: `{run}` is removed when the service has stopped, and what stands here outlasts that
+ 3 | dir = "{run}/x"
+   |        ^^^^^
+   = write {state}, or another path
+
+procref.toml:4:10: `{run}` is removed when the service has stopped, and what stands here outlasts that
+ 4 | log = "a/{run}"
+   |          ^^^^^
+   = write {state}, or another path
+
+procref.toml:5:12: a port cannot be called `log`
+ 5 | ports = [{ log = 1 }]
+   |            ^^^
+   = call it "log-port", for instance
+
+3 errors
+"#,
+    )]);
 }

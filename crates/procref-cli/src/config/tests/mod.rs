@@ -120,19 +120,11 @@ fn every_way_to_be_ready_and_to_stop() {
 }
 
 #[test]
-fn needed_ones_come_first_and_once() {
-    let text = r#"
-        [services]
-        web = { command = ["a"], needs = ["api", "cache"] }
-        api = { command = ["a"], needs = ["db", "cache"] }
-        db = { command = ["a"] }
-        cache = { command = ["a"] }
-        other = { command = ["a"] }
-    "#;
-    let config = Config { services: good(text), files: vec![(Place::Project, "/p/procref.toml".into())] };
-    let order = config.with_needs(&["cache", "web", "web"]).expect("all are declared");
-    assert_eq!(order.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["cache", "db", "api", "web"]);
-    let unknown = config.with_needs(&["db", "chache"]).expect_err("it is not declared");
+fn an_unknown_name_is_answered_with_those_that_are_known() {
+    let services = ["web", "api", "db", "cache", "other"].map(|name| format!("{name} = {{ command = [\"a\"] }}\n"));
+    let services = good(&format!("[services]\n{}", services.concat()));
+    let config = Config { services, files: vec![(Place::Project, "/p/procref.toml".into())] };
+    let unknown = config.service("chache").expect_err("it is not declared");
     assert_eq!(
         unknown.to_string(),
         "there is no service `chache`; did you mean `cache`?\n  = there are `api`, `cache`, `db`, `other` and `web`, in /p/procref.toml"

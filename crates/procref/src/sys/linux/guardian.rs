@@ -24,6 +24,7 @@ use crate::protocol::set::{
     GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, LAST_LINGER, MARK_DOWN, Op, UNLOCK,
 };
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::thread::Timespec;
 use std::ffi::{CStr, CString};
@@ -393,7 +394,11 @@ impl Performer<'_> {
                 Ok(()) => {
                     // SAFETY: the guardian was given this descriptor for just this.
                     let status = unsafe { BorrowedFd::borrow_raw(STATUS) };
-                    let _ = rustix::io::write(status, b"g");
+                    let said = retry_on_intr(|| rustix::io::write(status, b"g"));
+                    // Who waits for this one would wait for ever for what it starts.
+                    if said != Ok(1) && self.plan.spawns {
+                        return Event::Refused;
+                    }
                     if !self.plan.spawns {
                         raw::close(STATUS);
                     }

@@ -238,16 +238,17 @@ fn spawn(set: Set) -> Result<(), Errno> {
     close(LOG_FD);
     // A guardian that had them would hold what its service needs.
     program.need_fds().for_each(close);
-    if read == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok(()) }
+    // Who does not know what came of it says so: then nothing asks for it any more, and what is recorded is finished.
+    if read? == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok(()) }
 }
 
-fn read_whole(fd: c_int, buffer: &mut [u8]) -> usize {
+fn read_whole(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         let arguments = [fd as usize, buffer.as_mut_ptr().addr(), buffer.len(), 0, 0, 0];
         // SAFETY: the kernel writes to the buffer only.
         match unsafe { syscall(libc::SYS_read, arguments) } {
             Err(Errno(libc::EINTR)) => {}
-            result => return result.unwrap_or(0),
+            result => return result,
         }
     }
 }
@@ -273,7 +274,8 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
     let pid = super::pid::ask_pid();
     let start = match Process::open(pid) {
         Ok(Some(process)) => process.start(),
-        _ => return Err(Errno(libc::ESRCH)),
+        Ok(None) => return Err(Errno(libc::ESRCH)),
+        Err(error) => return Err(Errno(error.raw_os_error().unwrap_or(libc::ESRCH))),
     };
     write_mark(program.mark, pid, start);
     let pipe = match program.floor_signal {
@@ -285,7 +287,8 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
     match set.snapshot().and_then(|snapshot| set.apply(&snapshot.announcing(pid, start, guardian, pipe))) {
         Ok(()) => {}
         Err(SetError::Refused) => return Err(OVERTAKEN),
-        Err(_) => return Err(Errno(libc::EIDRM)),
+        Err(SetError::Os(errno)) => return Err(errno),
+        Err(SetError::Gone | SetError::Interrupted) => return Err(Errno(libc::EIDRM)),
     }
     if program.floor_signal != 0 {
         lay_floor(program.floor_signal, pid)?;
@@ -448,9 +451,16 @@ fn report(what: u8, number: c_int) {
     }
     let [a, b, c, d] = number.to_ne_bytes();
     let bytes = [what, a, b, c, d];
-    // SAFETY: the kernel reads five bytes.
-    let _ = unsafe { syscall(libc::SYS_write, [STATUS as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0, 0]) };
-    if what == ENDED || number != 0 {
+    let arguments = [STATUS as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0, 0];
+    let written = loop {
+        // SAFETY: the kernel reads five bytes.
+        match unsafe { syscall(libc::SYS_write, arguments) } {
+            Err(Errno(libc::EINTR)) => {}
+            result => break result,
+        }
+    };
+    // Who is not told must not wait for ever.
+    if what == ENDED || number != 0 || written != Ok(bytes.len()) {
         REPORTS.store(false, Ordering::Relaxed);
         close(STATUS);
     }
@@ -484,7 +494,7 @@ impl Reports {
             Some((STARTED, error)) => Err(io::Error::from_raw_os_error(error)),
             _ => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "the guardian was killed while it started the service",
+                "the guardian ended while it started the service, or could not tell what came of it",
             )),
         }
     }

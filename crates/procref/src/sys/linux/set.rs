@@ -7,7 +7,8 @@ use super::sysv_sem::{SemSet, SetError};
 use crate::error::{Error, ErrorKind};
 use crate::name::ServiceName;
 use crate::protocol::set::{
-    CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot, TAKE_LOCK, UNLOCK,
+    AWAIT_UNPROBED, CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot, TAKE_LOCK,
+    UNLOCK,
 };
 use std::time::{Duration, Instant};
 
@@ -265,7 +266,7 @@ enum Verdict {
 /// Whether the kernel takes back what a process did with undo when it dies. Some sandboxes accept the flag and ignore
 /// it; a count kept there would only ever grow.
 pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
-    let raise = |set: &Set| match set.sems.apply(&RAISE_PROBE, None) {
+    let raise = |set: &Set| match set.apply(&RAISE_PROBE) {
         Ok(()) => 0,
         Err(SetError::Os(errno)) => errno.0,
         Err(SetError::Gone) => libc::EIDRM,
@@ -290,8 +291,15 @@ pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
             return Err(error.source(std::io::Error::from(Errno(number))));
         }
     }
-    match set.sems.value(PROBE) {
-        Ok(value) => Ok(value == 0),
+    /// How long another one's probe may take that was killed in the middle of it: its short-lived process goes on alone.
+    const OTHERS: Duration = Duration::from_secs(2);
+    let undone = match set.sems.value(PROBE) {
+        Ok(0) => Ok(true),
+        Ok(_) => set.apply_until(&AWAIT_UNPROBED, OTHERS),
+        Err(error) => Err(error),
+    };
+    match undone {
+        Ok(undone) => Ok(undone),
         Err(SetError::Gone) => Err(removed_meanwhile()),
         Err(SetError::Os(errno)) => {
             Err(Error::new(ErrorKind::System, "cannot read the undo probe").source(std::io::Error::from(errno)))

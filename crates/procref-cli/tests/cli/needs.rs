@@ -1,0 +1,94 @@
+//! Services that need services.
+
+use crate::kit::{Project, Running};
+use procref::ServiceState;
+use std::fs;
+use std::process::Stdio;
+
+/// `web` needs `api`, which needs `db`; each says in `order` when it starts and when it stops.
+const CHAIN: &str = r#"
+[services.@db]
+command = ["sh", "-c", "echo +db >> order; trap 'echo -db >> order; exit' TERM; echo up; while :; do sleep 1000 & wait; done", "{port}", "{state}", "{run}"]
+ports = ["port", { peer = FIXED }]
+ready = { log = "up" }
+env = { DB = "{port}|{peer}|{name}|{{}}", DB_STATE = "{state}", DB_RUN = "{run}", BOTH = "from db" }
+
+[services.@api]
+command = ["sh", "-c", "echo +api >> order; trap 'echo -api >> order; exit' TERM; echo \"$DB $BOTH $DB_RUN $DB_STATE\"; echo up; while :; do sleep 1000 & wait; done"]
+ready = { log = "up" }
+needs = ["@db"]
+service_env = { BOTH = "its own" }
+env = { API = "{name}" }
+
+[services.@web]
+command = ["sh", "-c", "echo +web >> order; trap 'echo -web >> order; exit' TERM; echo \"$API<$DB>\"; echo up; while :; do sleep 1000 & wait; done"]
+ready = { log = "up" }
+needs = ["@api"]
+"#;
+
+fn order(project: &Project) -> String {
+    fs::read_to_string(project.folder.join("order")).unwrap_or_default().replace('\n', " ").trim_end().to_owned()
+}
+
+#[test]
+fn what_is_needed_is_there_before_and_gone_after() {
+    let project = Project::new(CHAIN);
+    project.output(["with", "@web", "--", "true"]).assert_ok();
+    project.sandbox.assert_nothing_left();
+    assert_eq!(order(&project), "+db +api +web -web -api -db");
+}
+
+#[test]
+fn a_service_has_the_variables_of_what_it_needs() {
+    let project = Project::new(CHAIN);
+    let said =
+        project.output(["with", "@web", "@db", "--", "sh", "-c", "echo \"$DB_RUN $DB_STATE\"; echo \"${API-none}\""]);
+    project.sandbox.assert_nothing_left();
+    let lines: Vec<_> = said.out.lines().collect();
+    let log = fs::read_to_string(project.kept("@api").join("log")).expect("it has a log");
+    let (first, _) = log.split_once('\n').expect("it has lines");
+    let (port, rest) = first.split_once('|').expect("it was told of ports");
+    assert!(port.parse::<u16>().is_ok_and(|port| port > 1), "{log}");
+    assert_eq!(rest, format!("{}|{}|{{}} its own {}", project.port, project.text("@db"), lines[0]), "{log}");
+    // Only of what it needs itself; and clients have those of what they name.
+    let log = fs::read_to_string(project.kept("@web").join("log")).expect("it has a log");
+    assert_eq!(log.lines().next(), Some(project.text("@api<>").as_str()));
+    assert_eq!(lines[1], "none");
+}
+
+#[test]
+fn a_service_holds_by_itself_what_it_needs() {
+    let project = Project::new(CHAIN);
+    let mut client =
+        Running::start(&mut project.procref(["with", "@api", "@db", "--", "sh", "-c", "echo up; exec sleep 1000"]));
+    client.line();
+    // The client and the service.
+    assert_eq!(project.wait_for("@db", |status| status.state == ServiceState::Up).clients, 2);
+    let mut other = Running::start(project.procref(["with", "@api", "--", "cat"]).stdin(Stdio::piped()));
+    project.wait_for("@api", |status| status.clients == 2);
+    client.kill();
+    assert_eq!(project.wait_for("@db", |status| status.clients == 1).state, ServiceState::Up);
+    // The last client is killed: both stop, in their order.
+    other.kill();
+    project.sandbox.assert_nothing_left();
+    assert_eq!(order(&project), "+db +api -api -db");
+}
+
+#[test]
+fn what_is_needed_and_cannot_start_is_said() {
+    let text = r#"
+        [services.@web]
+        command = ["sleep", "1000"]
+        needs = ["@db"]
+        [services.@db]
+        command = ["sh", "-c", "echo no licence; exit 4"]
+        ready = { log = "up" }
+    "#;
+    let project = Project::new(text);
+    let said = project.output(["with", "@web", "--", "true"]);
+    assert_eq!(said.code, Some(125));
+    for part in [&project.text("@db"), "exited with status 4", "no licence"] {
+        assert!(said.err.contains(part), "{said:?}");
+    }
+    project.sandbox.assert_nothing_left();
+}

@@ -1,0 +1,287 @@
+//! `procref run`.
+
+use crate::kit::{Project, Running};
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::Stdio;
+
+/// A server whose name is the sandbox's, for services that are not given one.
+fn server(project: &Project) -> String {
+    let name = project.text("@server");
+    let program = project.folder.join(&name);
+    let script = "#!/bin/sh\nexec redis-server --bind 127.0.0.1 --save '' --dir / --port \"$1\"\n";
+    fs::write(&program, script).expect("it can be written");
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it may be executed");
+    format!("./{name} {{port}}")
+}
+
+#[test]
+fn a_service_in_one_line() {
+    let project = Project::new("");
+    let service = "redis-server --bind 127.0.0.1 --port {port} --save '' --dir \"{run}\" --unixsocket {run}/'s s'";
+    let script = "redis-cli -p $PROCREF_PORT ping; test $PROCREF_PORT = $PROCREF_PORT_PORT; echo $?; redis-cli -s \"$SOCKET\" ping";
+    let said = project.output([
+        "run",
+        "--name",
+        "@c",
+        "--service",
+        service,
+        "--env",
+        "SOCKET={run}/s s",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(said.transcript(), "exit 0\nPONG\n0\nPONG\n", "{said:?}");
+    project.sandbox.assert_nothing_left();
+}
+
+#[test]
+fn the_same_declaration_is_the_same_service() {
+    let project = Project::new("");
+    let service = server(&project);
+    let client = |more: &[&str], folder: &str| {
+        let arguments = ["run", "--service", &service].into_iter().chain(more.iter().copied());
+        let arguments = arguments.chain(["--", "sh", "-c", "echo $PROCREF_PORT; exec cat"]);
+        let mut command = project.procref(arguments);
+        fs::create_dir_all(project.sandbox.folder().join(folder)).expect("it can be made");
+        command.current_dir(project.sandbox.folder().join(folder)).stdin(Stdio::piped());
+        let mut running = Running::start(&mut command);
+        let port: u16 = running.line().parse().expect("it is a port");
+        (running, port)
+    };
+    let (first, port) = client(&[], "project");
+    let (second, same) = client(&[], "project/below");
+    let (third, other) = client(&["--linger", "0s", "--grace", "9s"], "project");
+    assert_eq!(port, same);
+    assert_ne!(port, other, "it is declared otherwise");
+    let prefix = project.text("@server");
+    let sets = project.sandbox.sets();
+    assert!(sets.len() == 2 && sets.iter().all(|(_, name)| name.starts_with(&prefix)), "{sets:?}");
+    for mut running in [first, second, third] {
+        drop(running.0.stdin.take());
+        running.end(&project).assert_ok();
+    }
+    project.sandbox.assert_nothing_left();
+    // Another folder is another project.
+    let (mut here, _) = client(&["--scope", "user", "--dir", project.folder.to_str().expect("it is text")], "project");
+    let (mut there, _) = client(&["--scope", "user", "--dir", project.folder.to_str().expect("it is text")], "other");
+    assert_eq!(project.sandbox.sets().len(), 1, "it is the user's");
+    for running in [&mut here, &mut there] {
+        drop(running.0.stdin.take());
+        running.0.wait().expect("it ends");
+    }
+    project.sandbox.assert_nothing_left();
+}
+
+#[test]
+fn every_option_reaches_the_service() {
+    let project = Project::new("");
+    let script = "echo \"$HELLO $(pwd) $(echo $(cat {state}/prepared)) {name}\"; trap 'echo asked; exit' USR1; while :; do sleep 1000 & wait; done";
+    let service =
+        format!("sh -c \"{}\" {{{{}}}} {{peer-port}} {{port}}", script.replace('"', "\\\"").replace('$', "\\$"));
+    let folder = project.folder.join("below");
+    fs::create_dir(&folder).expect("it can be made");
+    let arguments = [
+        "run",
+        "--name",
+        "@it",
+        "--service",
+        &service,
+        "--port",
+        "port=FIXED",
+        "--port",
+        "more",
+        "--ready",
+        "log:prepared @it",
+        "--timeout",
+        "30s",
+        "--stop",
+        "USR1",
+        "--grace",
+        "30s",
+        "--prepare",
+        "sh -c 'echo first > {state}/prepared'",
+        "--prepare",
+        "sh -c 'echo prepared >> {state}/prepared'",
+        "--env",
+        "A={port} {{}}",
+        "--env",
+        "B==",
+        "--service-env",
+        "HELLO=hello {port}",
+        "--dir",
+        "below",
+        "--log",
+        "own.log",
+        "--",
+        "sh",
+        "-c",
+        "echo \"$A $B $PROCREF_PORT_PORT\"; test $PROCREF_PORT = $PROCREF_PORT_PEER_PORT && test -n \"$PROCREF_PORT_MORE\"",
+    ];
+    let said = project.output(arguments);
+    assert_eq!(said.transcript(), format!("exit 0\nN {{}} = N\n"), "{said:?}");
+    project.sandbox.assert_nothing_left();
+    let log = fs::read_to_string(project.folder.join("own.log")).expect("it is there");
+    let expected =
+        format!("hello {} {} first prepared {}\nasked\n", project.port, folder.display(), project.text("@it"));
+    assert_eq!(log, expected);
+}
+
+/// Not a test: a service that says by itself that it is ready, when it is started as one.
+#[test]
+fn says_that_it_is_ready() {
+    let (Some(socket), Some(says)) = (std::env::var_os("NOTIFY_SOCKET"), std::env::var_os("PROCREF_TEST_SAYS")) else {
+        return;
+    };
+    let address = match socket.to_str().and_then(|socket| socket.strip_prefix('@')) {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&socket),
+    };
+    let sender = UnixDatagram::unbound().expect("there are sockets");
+    sender.send_to_addr(says.as_encoded_bytes(), &address.expect("it is an address")).expect("somebody listens");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn every_way_to_be_ready() {
+    let project = Project::new("");
+    let redis = "redis-server --bind 127.0.0.1 --save '' --dir {run} --unixsocket {run}/socket --port {port}";
+    let this = std::env::current_exe().expect("it has a path");
+    let notifier = &format!("'{}' --exact run::says_that_it_is_ready", this.display());
+    let cases = [
+        (redis, "tcp:{port}"),
+        (redis, "tcp:127.0.0.1:{port}"),
+        (redis, "unix:{run}/socket"),
+        (redis, "exec:redis-cli -p {port} ping"),
+        (redis, "log:Ready to accept connections"),
+        ("sh -c 'exec sleep 1000' {port}", "started"),
+        (notifier, "notify"),
+    ];
+    for (service, ready) in cases {
+        let said = project.output([
+            "run",
+            "--name",
+            "@it",
+            "--service",
+            service,
+            "--service-env",
+            "PROCREF_TEST_SAYS=READY=1",
+            "--ready",
+            ready,
+            "--",
+            "echo",
+            "ready",
+        ]);
+        assert_eq!(said.transcript(), "exit 0\nready\n", "{ready}: {said:?}");
+        project.sandbox.assert_nothing_left();
+    }
+    // One whose answer is none: the time is up.
+    let said = project.output([
+        "run",
+        "--name",
+        "@it",
+        "--service",
+        redis,
+        "--ready",
+        "http:http://127.0.0.1:{port}/",
+        "--timeout",
+        "300ms",
+        "--",
+        "true",
+    ]);
+    assert_eq!(said.code, Some(125));
+    assert!(said.err.contains("300ms"), "{said:?}");
+    project.sandbox.assert_nothing_left();
+}
+
+#[test]
+fn what_is_wrong_with_an_option_is_said() {
+    let project = Project::new("");
+    let kinds = "there are tcp:[HOST:]PORT, unix:PATH, http:URL, exec:CMD, log:TEXT, notify and started";
+    let cases: &[(&[&str], String)] = &[
+        (&["--service", ""], "--service: there is no program in it\n= write 'PROGRAM ARGUMENT…', in quotes".into()),
+        (
+            &["--service", "a 'b"],
+            "--service: a quote in \"a 'b\" has no partner\n= words are split as a shell does it".into(),
+        ),
+        (
+            &["--service", "a {"],
+            "--service: there is a { without its }\n= for a brace that is no placeholder's write {{ or }}".into(),
+        ),
+        (
+            &["--service", "a", "--name", "x y"],
+            "--name: a service's name cannot have the character ' '\n= a name has 1 to N letters (a-z, A-Z), digits, '-', '_' and \
+             '.', and does not begin with '.'"
+                .into(),
+        ),
+        (
+            &["--service", "a", "--port", "x=0"],
+            "--port: \"0\" is no port: those go from 1 to N\n= write NAME=NUMBER, or NAME alone to have a free one picked".into(),
+        ),
+        (
+            &["--service", "a", "--port", "run=1"],
+            "--port: a port cannot be called `run`: {run} stands for something else\n= call it \"port\", for instance".into(),
+        ),
+        (
+            &["--service", "a", "--port", "x=7", "--port", "y=7"],
+            "--port: the ports `x` and `y` have the same number\n= give each its own number".into(),
+        ),
+        (&["--service", "a", "--ready", "smoke"], format!("--ready: there is no kind \"smoke\" of readiness\n= {kinds}")),
+        (&["--service", "a", "--ready", "tcp"], format!("--ready: `tcp` has no value\n= {kinds}")),
+        (&["--service", "a", "--ready", "started:x"], format!("--ready: `started` has no value\n= {kinds}")),
+        (
+            &["--service", "a", "--ready", "tcp:x"],
+            format!("--ready: \"x\" cannot be asked: \"x\" is no port: that is a number from 1 to N\n= {kinds}"),
+        ),
+        (
+            &["--service", "a", "--ready", "tcp:{port}"],
+            "--ready: there is no placeholder `{port}`\n= there are `{state}`, `{run}` and `{name}`; for a port of this name write \
+             ports = [\"port\"]"
+                .into(),
+        ),
+        (
+            &["--service", "a", "--timeout", "5"],
+            "--timeout: \"5\" has no unit\n= write \"5s\" for seconds, \"5ms\" for milliseconds".into(),
+        ),
+        (&["--service", "a", "--timeout", "0s"], "--timeout: no service is ready in no time\n= a minute is the default".into()),
+        (
+            &["--service", "a", "--stop", "SIGTEM"],
+            "--stop: a service cannot be asked to stop by the signal \"SIGTEM\"\n= did you mean `SIGTERM`? there are `SIGTERM`, \
+             `SIGINT`, `SIGQUIT`, `SIGHUP`, `SIGUSR1` and `SIGUSR2`"
+                .into(),
+        ),
+        (&["--service", "a", "--env", "x"], "--env: \"x\" is no variable\n= write NAME=VALUE".into()),
+        (&["--service", "a", "--service-env", "=x"], "--service-env: \"=x\" is no variable\n= write NAME=VALUE".into()),
+        (
+            &["--service", "a {port}", "--log", "{port}.log"],
+            "--log: `{port}` is another one at each start, and what stands here outlasts a start\n= only --service, --ready, --env \
+             and --service-env can have it"
+                .into(),
+        ),
+        (
+            &["--service", "a", "--dir", "{run}/x"],
+            "--dir: `{run}` is another one at each start, and what stands here outlasts a start\n= only --service, --ready, --env \
+             and --service-env can have it"
+                .into(),
+        ),
+        (
+            &["--service", "a {port}", "--prepare", "x {port}"],
+            "--prepare: `{port}` is another one at each start, and what stands here outlasts a start\n= only --service, --ready, \
+             --env and --service-env can have it"
+                .into(),
+        ),
+    ];
+    for (options, expected) in cases {
+        let arguments = ["run"].into_iter().chain(options.iter().copied()).chain(["--", "true"]);
+        project.output(arguments).assert_failed(125, &format!("procref: {expected}"));
+    }
+    for missing in [&["run", "--service", "a"][..], &["run", "--", "true"], &["run", "--service", "a", "--"]] {
+        let said = project.output(missing);
+        assert!(said.code == Some(125) && said.err.contains("Usage: procref run"), "{said:?}");
+    }
+}
