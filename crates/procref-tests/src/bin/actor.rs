@@ -113,6 +113,9 @@ impl Client {
                 Ok(String::new())
             }
             ["fork"] => Ok(self.fork(|client| drop(std::mem::take(&mut client.handles)))),
+            // So many children, each a client of its own; they are killed with this program. Says how many hold the
+            // service, and how many do not though the system has room for them.
+            ["crowd", count] => self.crowd(count.parse().map_err(procref::Error::other)?),
             // The child's copies of the handles, kept by it: says what came of that, and goes.
             ["fork-keep"] => Ok(self.fork(|client| {
                 let kept = client.obey(&["keep"]).map_err(|error| error.kind());
@@ -148,6 +151,36 @@ impl Client {
         let (pid, lost) = (info.pid().unwrap_or(0), info.metadata_lost());
         self.handles.push(handle);
         Ok(format!("{pid} {} {generation} {lost} {}", info.port(), info.get("note").unwrap_or("")))
+    }
+
+    #[expect(unsafe_code, reason = "the standard library does not fork")]
+    fn crowd(&mut self, count: usize) -> procref::Result<String> {
+        let (mut hears, says) = std::io::pipe()?;
+        let mut answers = Vec::new();
+        for _ in 0..count {
+            // SAFETY: this program has no other thread, as it has acquired nothing yet.
+            match unsafe { libc::fork() } {
+                0 => {
+                    // SAFETY: it takes numbers.
+                    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+                    let answer = match self.acquire() {
+                        Ok(_) => b'h',
+                        Err(error) if error.kind() == procref::ErrorKind::LimitReached => b'l',
+                        Err(_) => b'?',
+                    };
+                    let _ = (&says).write_all(&[answer]);
+                    loop {
+                        // SAFETY: it takes nothing.
+                        unsafe { libc::pause() };
+                    }
+                }
+                -1 => break,
+                _ => answers.push(0),
+            }
+        }
+        hears.read_exact(&mut answers)?;
+        let of = |what| answers.iter().filter(|&&answer| answer == what).count();
+        Ok(format!("{} {}", of(b'h'), of(b'?')))
     }
 
     #[expect(unsafe_code, reason = "the standard library does not fork")]

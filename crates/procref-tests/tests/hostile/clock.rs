@@ -4,6 +4,7 @@ use crate::world::{assert_error, await_end};
 use crate::{Kind, Report, World, alone};
 use procref::ServiceState;
 use procref_tests::sandbox::{has_ended, hold};
+use procref_tests::trace::{Follow, Side, Then, trace};
 
 /// A machine that has been up for more than a hundred years, as far as its processes can see; linger and time limits included.
 #[test]
@@ -65,7 +66,97 @@ fn of_two_minds() {
         here.kill();
         await_end(&service);
     });
-    // The wall clock has no namespace, and is not changed for a test. procref asks it once, to say since when a service has
-    // run, and decides nothing by it.
-    report.not_tested("jumps of the wall clock", "it is all of this machine's; it decides nothing");
+}
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+/// What the clocks say.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    /// The wall clock goes back and forth by years, each time that anybody looks.
+    Wall,
+    /// From this look on, all clocks but those by which the kernel itself waits are a day ahead.
+    DayAhead(usize),
+}
+
+/// How often the clocks were asked.
+#[derive(Debug, Default)]
+struct Asked {
+    wall: usize,
+    others: usize,
+}
+
+/// A client's whole life, with its guardian and its service, while their clocks jump; and what the client said.
+///
+/// There is no namespace for the wall clock, and the machine's is not changed for a test: each process asks the kernel, for it has no
+/// vDSO, and a tracer changes the answer.
+fn life(world: &World, says: Says) -> (Vec<String>, Asked) {
+    let mut asked = Asked::default();
+    let mut command = world.sandbox.command(crate::world::ACTOR);
+    let words = world.sandbox.folder().join("words");
+    std::fs::write(&words, "acquire\nalive\nrelease\nacquire\ncount\nrelease\n").expect("it can be written");
+    command.args(world.config.arguments()).stdin(std::fs::File::open(&words).expect("it is there"));
+    let traced = trace(&world.sandbox, command, Follow::Forks, |stop| {
+        match (stop.number, stop.side) {
+            (libc::SYS_execve, Side::Exit(0)) => stop.hide_vdso().expect("it has one"),
+            (libc::SYS_clock_gettime, Side::Exit(0)) => {
+                let wall = [libc::CLOCK_REALTIME, libc::CLOCK_REALTIME_COARSE].contains(&(stop.args[0] as i32));
+                *(if wall { &mut asked.wall } else { &mut asked.others }) += 1;
+                let ahead = match says {
+                    Says::Wall if wall => [-20 * 365 * DAY, 20 * 365 * DAY][asked.wall % 2],
+                    Says::DayAhead(from) if asked.wall + asked.others > from => DAY,
+                    _ => return Then::Go,
+                };
+                let mut seconds = [0; 8];
+                stop.read(stop.args[1], &mut seconds).expect("it has just been written");
+                let seconds = i64::from_ne_bytes(seconds) + ahead;
+                stop.write(stop.args[1], &seconds.to_ne_bytes()).expect("it can be changed");
+            }
+            _ => {}
+        }
+        Then::Go
+    });
+    assert!(traced.status.success(), "{:?}", traced.status);
+    (traced.output.lines().map(str::to_owned).collect(), asked)
+}
+
+/// The wall clock decides nothing; a clock that goes on by a day may end what has a time limit, and nothing else.
+#[test]
+fn jumps() {
+    let mut report = Report::new("clocks that jump");
+    for linger in [0, 200] {
+        report.each(Kind::ALL, &format!("the wall clock by decades, linger {linger}"), |kind| {
+            let mut world = World::new(kind);
+            world.config.linger = linger;
+            let (said, asked) = life(&world, Says::Wall);
+            assert!(asked.others > 0, "the clocks are asked by system calls");
+            assert!(said.len() == 6 && said.iter().all(|line| line.starts_with("ok")), "{said:?}");
+            assert_eq!(world.events.count("birth"), if linger == 0 { 2 } else { 1 }, "{said:?}");
+            world.sandbox.assert_nothing_left();
+        });
+    }
+    for kind in [Kind { declared: false, started: false }, Kind::DECLARED] {
+        let mut looks = 0;
+        loop {
+            let mut last = false;
+            report.case(format_args!("a day ahead from look {looks} on, {kind:?}"), || {
+                let mut world = World::new(kind);
+                (world.config.linger, world.config.start_timeout) = (200, 30_000);
+                let (said, asked) = life(&world, Says::DayAhead(looks));
+                last = asked.wall + asked.others <= looks;
+                for line in &said {
+                    let on_time = line.starts_with("ok") || line == "error Callback: it holds nothing";
+                    // The time that a guardian has to begin is over, too.
+                    let too_late = line.starts_with("error TimedOut: ") || line.contains("did not say that it watches");
+                    assert!(on_time || too_late, "{said:?}");
+                }
+                world.sandbox.assert_nothing_left();
+            });
+            looks += 1;
+            if last || looks > 60 {
+                break;
+            }
+        }
+    }
 }

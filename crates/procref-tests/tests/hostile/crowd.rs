@@ -18,6 +18,30 @@ fn ten_thousand_clients() {
     }
 }
 
+/// As many real processes, as far as the system has room for them. They are killed in one instant.
+#[test]
+fn ten_thousand_processes() {
+    let mut report = Report::new("10,000 processes");
+    let (world, mut held) = (World::new(Kind::DECLARED), 0);
+    report.case("joined, and killed at once", || {
+        let mut first = world.actor();
+        let acquired = first.acquire();
+        let service = hold(acquired.pid);
+        let mut crowd = world.actor();
+        let said = crowd.ask(&format!("crowd {THREADS}")).expect("it forks");
+        held = said.strip_suffix(" 0").and_then(|held| held.parse().ok()).expect("all hold it for whom there is room");
+        assert_eq!(world.status().clients as usize, 1 + held);
+        assert_eq!(first.ask("release").as_deref(), Ok(""));
+        assert!(!has_ended(&service), "somebody holds it");
+        crowd.kill();
+        await_end(&service);
+        assert_eq!(world.events.count("birth"), 1);
+    });
+    if held < THREADS {
+        report.not_tested("all 10,000", &format!("this system has room for {held}"));
+    }
+}
+
 fn crowded(kind: Kind) {
     let world = World::new(kind);
     let mut first = world.actor();

@@ -115,6 +115,19 @@ fn of_a_hostile_file_system() {
         // A declared service has its log open there, so that the kernel refuses it: "busy".
         let callbacks = [Kind::CALLBACKS, Kind { declared: false, started: false }];
         report.each(callbacks, "read-only while it is held", |kind| held(kind, |folder| remount("ro", folder)));
+        report.each(Kind::ALL, "removed while it is held", |kind| {
+            let world = with_note(kind);
+            let [mut first, mut second] = std::array::from_fn(|_| world.actor());
+            let acquired = first.acquire();
+            fs::remove_dir_all(&world.config.runtime_dir).expect("it is there");
+            let joined = second.acquire();
+            assert_eq!((joined.pid, joined.metadata_lost), (acquired.pid, true));
+            let service = hold(acquired.pid);
+            assert_eq!(first.ask("release").as_deref(), Ok(""));
+            assert_eq!(second.ask("release").as_deref(), Ok(""));
+            await_end(&service);
+            world.assert_works();
+        });
         report.each(Kind::ALL, "mounted over while it is held", |kind| {
             let world = with_note(kind);
             let [mut first, mut second] = std::array::from_fn(|_| world.actor());
@@ -144,6 +157,9 @@ fn of_a_declared_service() {
             world.config.runtime_dir = world.sandbox.folder().join("there");
             let folder = world.config.runtime_dir.clone();
             prepare(&folder);
+            if what == "in a folder that is missing" {
+                world.config.runtime_dir.push("inner");
+            }
             assert!(!works_or_says(&world, &folder), "{what}");
             assert_eq!(world.events.count("birth"), 0);
         });
@@ -152,6 +168,7 @@ fn of_a_declared_service() {
         fs::create_dir(folder).expect("it can be made");
         fs::set_permissions(folder, Permissions::from_mode(mode)).expect("it is ours");
     };
+    said("in a folder that is missing", &mut report, &|_| {});
     said("a symlink", &mut report, &|path| {
         let target = path.with_extension("target");
         folder(&target, 0o700);
@@ -172,7 +189,12 @@ fn of_a_declared_service() {
             fs::write(path.join("other"), "mine").expect("it can be written");
             fs::set_permissions(path, Permissions::from_mode(0o500)).expect("it is ours");
         });
-        report.not_tested("another user's", "only root can give a folder away");
+        report.case("root's", || {
+            let mut world = World::new(Kind::DECLARED);
+            world.config.runtime_dir = "/usr".into();
+            assert!(!works_or_says(&world, Path::new("/usr")), "it is another user's");
+            assert_eq!(world.events.count("birth"), 0);
+        });
     }
 }
 
