@@ -172,3 +172,47 @@ fn that_look_dead_or_are() {
         await_end(&service);
     });
 }
+
+/// Whoever starts it anew finds neither guardian nor service, and others are counted that hold the pipe of before. It is told to stop all the
+/// same when all are killed at once.
+#[test]
+fn that_are_killed_with_their_guardian() {
+    let mut report = Report::new("services killed with their guardian");
+    // With one that holds it from before, and with those who wait at the same time and hold nothing.
+    for (what, stays) in [("beside one who held it", true), ("beside others who come", false)] {
+        report.each(DECLARED, what, |kind| {
+            let world = World::new(kind);
+            let mut old = world.actor();
+            let first = old.acquire();
+            let service = hold(first.pid);
+            old.signal(Signal::STOP);
+            kill(world.guardian());
+            send(&service, Signal::KILL);
+            await_end(&service);
+            let mut old = Some(old).filter(|_| stays);
+            let mut actors: [_; 3] = std::array::from_fn(|_| world.actor());
+            for actor in &mut actors {
+                actor.tell("acquire");
+            }
+            let pids = actors.each_mut().map(|actor| actor.acquired().expect("it is started anew").pid);
+            assert!(pids.iter().all(|pid| *pid == pids[0] && *pid != first.pid), "{pids:?}");
+            let service = hold(pids[0]);
+            // All of them, as one cgroup that is killed.
+            let guardian = hold(world.guardian());
+            actors.iter().chain(&old).for_each(|actor| actor.signal(Signal::STOP));
+            send(&guardian, Signal::KILL);
+            await_end(&guardian);
+            let last = if stays { old.take() } else { None };
+            actors.into_iter().for_each(procref_tests::Actor::kill);
+            if let Some(mut last) = last {
+                assert!(!has_ended(&service), "somebody is counted");
+                last.signal(Signal::CONT);
+                assert_eq!(last.ask("alive").as_deref(), Ok("false"), "its own has gone");
+                assert_eq!(last.acquire().pid, pids[0]);
+                last.kill();
+            }
+            await_end(&service);
+            world.assert_works();
+        });
+    }
+}

@@ -321,6 +321,29 @@ impl Acquiring {
         Ok(true)
     }
 
+    /// Whether the pipe of the guardian that is to be made is, or will be, that of all who are counted. Whoever was counted before holds
+    /// the one of the guardian before, which may have gone, and so may the service: then it is taken from one of them.
+    fn all_hold_one_pipe(&mut self, snapshot: &Snapshot) -> bool {
+        let view = snapshot.view();
+        if self.witness.is_some() || view.generation == 0 || view.clients == 1 {
+            return true;
+        }
+        let pipe = snapshot.record().pipe;
+        if pipe == 0 {
+            return false;
+        }
+        match Witness::of_anybody(pipe) {
+            Ok(found) => {
+                self.witness = found;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(service = %self.spec.name, %error, "cannot find who holds it from before");
+                false
+            }
+        }
+    }
+
     fn unhealthy(&self, why: &str) -> acquire::Event {
         tracing::info!(service = %self.spec.name, why, "unhealthy");
         acquire::Event::Unhealthy
@@ -394,9 +417,7 @@ impl Acquiring {
         if snapshot.guardian_pid().is_some() {
             return acquire::Event::Done;
         }
-        let view = snapshot.view();
-        // Whoever held it before held another pipe, unless it is the one that we have.
-        let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+        let complete = self.all_hold_one_pipe(&snapshot);
         match make_guardian(&self.spec, self.set(), self.witness.as_ref(), complete) {
             Ok(None) => {}
             Ok(witness) => self.witness = witness,
@@ -501,9 +522,7 @@ impl Acquiring {
                 Err(Trouble::Set(error)) => return Err(read(error)),
                 Err(Trouble::Other(error)) => return Err(error),
             }
-            let view = snapshot.view();
-            // Whoever holds it from before holds another pipe, unless it is the one that we have.
-            let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+            let complete = self.all_hold_one_pipe(&snapshot);
             if !complete {
                 // The kernel would take the end of the few who hold the new one for everybody's.
                 launch.program.floor_signal = 0;
@@ -592,7 +611,8 @@ impl Acquiring {
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
             declared: self.spec.declared.is_some(),
-            pipe: snapshot.record().pipe,
+            // What callbacks started has no floor.
+            pipe: if self.spec.declared.is_some() { snapshot.record().pipe } else { 0 },
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {

@@ -13,6 +13,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat as Stat64};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::{fs, io};
 
@@ -75,6 +76,37 @@ impl Witness {
             return Ok(Floor::Abandoned);
         }
         Ok(Floor::Held(Self { writes: open(OFlags::WRONLY)? }))
+    }
+
+    /// A writing end of the pipe that somebody else holds still, for who finds neither guardian nor service. `None`: nobody
+    /// holds it, of whom this process may know.
+    pub(crate) fn of_anybody(pipe: u32) -> io::Result<Option<Self>> {
+        for pid in numbers("/proc")? {
+            let Ok(fds) = numbers(&format!("/proc/{pid}/fd")) else { continue };
+            for fd in fds {
+                let path = format!("/proc/{pid}/fd/{fd}");
+                // To look at a file of somebody else's may take as long as its file system likes.
+                let holds = fs::read_link(&path)
+                    .is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"pipe:"))
+                    && rustix::fs::stat(path.as_str()).is_ok_and(|stat| is_pipe(&stat, pipe))
+                    && fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).is_ok_and(|info| is_for_writing(&info));
+                if !holds {
+                    continue;
+                }
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+                let writes = match rustix::fs::open(path.as_str(), flags, Mode::empty()) {
+                    Ok(writes) => writes,
+                    // It has just gone.
+                    Err(Errno::NOENT | Errno::SRCH) => continue,
+                    Err(errno) => return Err(errno.into()),
+                };
+                let found = Self { writes };
+                if found.is_of(pipe) {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Whether it is an end of that pipe.
