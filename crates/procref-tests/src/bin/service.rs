@@ -2,7 +2,9 @@
 //! and its end.
 //!
 //! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]
-//! [first-thread-ends]`
+//! [first-thread-ends] [exec PROGRAM ARGUMENT…]`
+//!
+//! `exec`: it writes down its birth and takes the lock, and then is that server.
 //!
 //! The lock tells whether two instances ever live at once: the kernel drops it before anybody can see that its holder
 //! has ended. `handed-over`: it ends, without having taken the lock, if its starter is gone before it has said `keep`:
@@ -11,7 +13,8 @@
 use procref_tests::Events;
 use std::fs::File;
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SIGNALS: [(libc::c_int, &str); 5] = [
@@ -25,7 +28,8 @@ const SIGNALS: [(libc::c_int, &str); 5] = [
 fn main() {
     let (mut log, mut lock, mut ignored, mut delay, mut handed_over) = (None, None, Vec::new(), 0, false);
     let (mut recorded, mut folder, mut ends) = (None, String::new(), false);
-    for argument in std::env::args().skip(1) {
+    let mut arguments = std::env::args().skip(1);
+    for argument in arguments.by_ref().take_while(|argument| argument != "exec") {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("log", path) => log = Some(Events::new(path)),
             ("lock", path) => lock = Some(PathBuf::from(path)),
@@ -39,8 +43,11 @@ fn main() {
         }
     }
     let log = log.expect("log=FILE");
+    if let Some(program) = arguments.next() {
+        become_server(&log, lock, program, arguments);
+    }
     let signals = block_signals();
-    log.add("birth", "");
+    log.add("birth", what(lock.as_deref()));
     if handed_over {
         let log = log.clone();
         let is_recorded = move || recorded.is_some_and(|name| is_recorded(&name, &folder));
@@ -70,6 +77,26 @@ fn main() {
     } else {
         serve();
     }
+}
+
+/// What several instances of a service have in common: the name of their lock.
+fn what(lock: Option<&Path>) -> String {
+    lock.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The lock goes with the process into the program, and not to its children.
+fn become_server(log: &Events, lock: Option<PathBuf>, program: String, arguments: impl Iterator<Item = String>) -> ! {
+    log.add("birth", what(lock.as_deref()));
+    if let Some(path) = lock {
+        let file = File::options().create(true).append(true).open(path).expect("the lock's file can be opened");
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("it is open");
+        if rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            log.add("overlap", "");
+        }
+        std::mem::forget(file);
+    }
+    let error = std::process::Command::new(program).args(arguments).exec();
+    panic!("it cannot be run: {error}");
 }
 
 /// Ends this thread, and the process only if it is the only one.

@@ -50,6 +50,9 @@ fn works_or_says(world: &World, folder: &Path) -> bool {
         Ok(acquired) => {
             let service = hold(acquired.pid);
             assert_eq!(actor.ask("count").as_deref(), Ok("1"));
+            let mut other = world.actor();
+            assert_eq!(other.acquire(), acquired, "the metadata, too");
+            other.kill();
             actor.kill();
             await_end(&service);
             true

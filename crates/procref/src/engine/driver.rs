@@ -584,7 +584,11 @@ impl Acquiring {
         let process = match info.pid() {
             Some(pid) => match Process::open(pid)? {
                 Some(process) if !process.has_ended() => Some((pid, process)),
-                _ => return wrong(format!("the process {pid}, which the callback says was started, is not running")),
+                _ => {
+                    let whose =
+                        if self.spec.declared.is_some() { "" } else { ", which the callback says was started," };
+                    return wrong(format!("the process {pid}{whose} is not running"));
+                }
             },
             None if !self.spec.settings.linger.is_zero() => {
                 return wrong("a service without a pid cannot linger: nobody could stop it later".into());
