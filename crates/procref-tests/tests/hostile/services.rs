@@ -73,8 +73,7 @@ fn that_close_all_descriptors() {
         let pid = world.orphan();
         let service = hold(pid);
         let mut next = world.actor();
-        next.acquire();
-        // It is adopted, or has been finished before another one is started.
+        assert_eq!(next.acquire().pid, pid, "nobody has told it to stop");
         next.kill();
         await_end(&service);
     });
