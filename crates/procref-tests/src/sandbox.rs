@@ -272,6 +272,12 @@ pub fn hold(pid: u32) -> OwnedFd {
     pidfd_open(number, PidfdFlags::empty()).expect("the process lives")
 }
 
+/// The same; `None` if there is none.
+#[must_use]
+pub fn try_hold(pid: u32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok()
+}
+
 fn since_epoch() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_micros())
 }

@@ -1,18 +1,20 @@
 //! Clients that stand still, die slowly, or change what they are.
 
 use crate::world::{ACTOR, assert_error, await_end, kill};
-use crate::{Kind, Report, World, alone};
-use procref::ServiceState;
+use crate::{Kind, Promise, Report, World, alone};
 use procref_tests::Actor;
 use procref_tests::actor::{Gate, until};
-use procref_tests::sandbox::{has_ended, hold};
+use procref_tests::sandbox::{has_ended, hold, snapshot};
 use rustix::process::Signal;
 use std::fs;
 
 /// A stopped client is a client, and whoever waits for nobody waits for it no longer than it lives.
 #[test]
 fn stopped() {
-    let mut report = Report::new("clients stopped by SIGSTOP");
+    let mut report = Report::new(
+        "clients stopped by SIGSTOP",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
     report.each(Kind::ALL, "it holds", |kind| {
         let world = World::new(kind);
         let [mut stopped, mut other] = std::array::from_fn(|_| world.actor());
@@ -38,7 +40,7 @@ fn stopped() {
         let (mut world, gate) = gated(kind);
         let [mut starter, mut waiter] = std::array::from_fn(|_| world.actor());
         starter.tell("acquire");
-        until("it starts", || (world.state() == ServiceState::Changing).then_some(()));
+        until("it starts", || is_locked(&world).then_some(()));
         starter.signal(Signal::STOP);
         waiter.tell("acquire");
         until("it waits", || (world.status().waiting == 1).then_some(()));
@@ -53,7 +55,7 @@ fn stopped() {
         let (world, gate) = gated(kind);
         let [mut starter, mut waiter] = std::array::from_fn(|_| world.actor());
         starter.tell("acquire");
-        until("it starts", || (world.state() == ServiceState::Changing).then_some(()));
+        until("it starts", || is_locked(&world).then_some(()));
         waiter.tell("acquire");
         until("it waits", || (world.status().waiting == 1).then_some(()));
         waiter.signal(Signal::STOP);
@@ -65,6 +67,12 @@ fn stopped() {
         waiter.signal(Signal::CONT);
         assert_eq!(waiter.acquired().expect("it runs").pid, pid);
     });
+}
+
+/// Somebody is in the middle of a transition, and not only about to begin one.
+fn is_locked(world: &World) -> bool {
+    let sets = world.sandbox.sets();
+    sets.first().and_then(|(id, _)| snapshot(*id)).is_some_and(|snapshot| snapshot.view().locked)
 }
 
 /// A start that ends when the gate is opened.
@@ -85,7 +93,10 @@ fn gated(kind: Kind) -> (World, Gate) {
 #[test]
 fn dumping_core() {
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
-    let mut report = Report::new("clients that dump core for seconds");
+    let mut report = Report::new(
+        "clients that dump core for seconds",
+        &[Promise::InUse, Promise::NothingLeft, Promise::NeverBlocks],
+    );
     report.each(Kind::BOTH, "the last one", |kind| {
         let world = World::new(kind);
         let mut command = world.sandbox.command("prlimit");
@@ -119,7 +130,10 @@ fn dumping_core() {
 #[test]
 fn that_change_what_they_are() {
     alone("clients::that_change_what_they_are", &["--ipc", "--pid", "--mount", "--mount-proc"], || {
-        let mut report = Report::new("clients that call unshare");
+        let mut report = Report::new(
+            "clients that call unshare",
+            &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks, Promise::Cause],
+        );
         for what in ["files", "mount", "ipc", "undo", "time"] {
             report.each(Kind::ALL, &format!("{what}, beside another client"), |kind| unshared(kind, what));
             report.each(Kind::ALL, &format!("{what}, as the only one"), |kind| {
@@ -198,7 +212,10 @@ fn unshared(kind: Kind, what: &str) {
 /// Who has become another user may not change the set any more; the kernel takes its reference back all the same.
 #[test]
 fn setuid() {
-    let mut report = Report::new("clients that become another user");
+    let mut report = Report::new(
+        "clients that become another user",
+        &[Promise::InUse, Promise::NothingLeft, Promise::NeverBlocks, Promise::Cause],
+    );
     if !rustix::process::geteuid().is_root() {
         return report.not_tested("setuid", "only root can become another user");
     }
@@ -232,7 +249,10 @@ fn setuid() {
 /// Whatever is opened then gets the numbers 0 to 2.
 #[test]
 fn without_standard_descriptors() {
-    let mut report = Report::new("stdin, stdout and stderr closed");
+    let mut report = Report::new(
+        "stdin, stdout and stderr closed",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
     report.each(Kind::ALL, "first, joined, guardian replaced, last", |kind| {
         let mut world = World::new(kind);
         world.config.closed_stdio = true;

@@ -1,7 +1,7 @@
 //! Clocks that say something else.
 
 use crate::world::{assert_error, await_end};
-use crate::{Kind, Report, World, alone};
+use crate::{Kind, Promise, Report, World, alone};
 use procref::ServiceState;
 use procref_tests::sandbox::{has_ended, hold};
 use procref_tests::trace::{Follow, Side, Then, trace};
@@ -21,7 +21,10 @@ fn far_ahead() {
         "4000000000",
     ];
     alone("clock::far_ahead", &namespaces, || {
-        let mut report = Report::new("clocks far ahead");
+        let mut report = Report::new(
+            "clocks far ahead",
+            &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+        );
         report.each(Kind::ALL, "all of a service's life", |kind| {
             let uptime = std::fs::read_to_string("/proc/uptime").expect("it is there");
             assert!(uptime.starts_with("400"), "{uptime}");
@@ -42,7 +45,10 @@ fn far_ahead() {
 /// Who lives by another clock cannot tell a process from another one by when it started. It is told so.
 #[test]
 fn of_two_minds() {
-    let mut report = Report::new("a client by another clock");
+    let mut report = Report::new(
+        "a client by another clock",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::Cause],
+    );
     let mut by = vec!["unshare", "--time", "--boottime", "100000", "--monotonic", "100000", "--fork", "--kill-child"];
     if !rustix::process::geteuid().is_root() {
         by.extend(["--user", "--map-current-user"]);
@@ -124,7 +130,10 @@ fn life(world: &World, says: Says) -> (Vec<String>, Asked) {
 /// The wall clock decides nothing; a clock that goes on by a day may end what has a time limit, and nothing else.
 #[test]
 fn jumps() {
-    let mut report = Report::new("clocks that jump");
+    let mut report = Report::new(
+        "clocks that jump",
+        &[Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks, Promise::Cause],
+    );
     for linger in [0, 200] {
         report.each(Kind::ALL, &format!("the wall clock by decades, linger {linger}"), |kind| {
             let mut world = World::new(kind);

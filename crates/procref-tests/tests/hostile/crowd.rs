@@ -1,7 +1,7 @@
 //! Ten thousand.
 
 use crate::world::{Crowd, await_end};
-use crate::{Kind, Report, World};
+use crate::{Kind, Promise, Report, World};
 use procref::ServiceState;
 use procref::protocol::set::JOIN;
 use procref_tests::sandbox::{has_ended, hold};
@@ -12,7 +12,10 @@ const PROCESSES: usize = 300;
 /// Ten thousand clients for the kernel, which join as clients do and end without a word; beside them some hundred real processes.
 #[test]
 fn ten_thousand_clients() {
-    let mut report = Report::new("10,000 clients and 300 processes");
+    let mut report = Report::new(
+        "10,000 clients and 300 processes",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
     for kind in [Kind::CALLBACKS, Kind { declared: true, started: true }] {
         report.case(format_args!("{kind:?}"), || crowded(kind));
     }
@@ -21,7 +24,10 @@ fn ten_thousand_clients() {
 /// As many real processes, as far as the system has room for them. They are killed in one instant.
 #[test]
 fn ten_thousand_processes() {
-    let mut report = Report::new("10,000 processes");
+    let mut report = Report::new(
+        "10,000 processes",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
     let (world, mut held) = (World::new(Kind::DECLARED), 0);
     report.case("joined, and killed at once", || {
         let mut first = world.actor();

@@ -1,7 +1,7 @@
 //! The runtime folder, where it is a file system's doing, and for declared services (callbacks: `api`).
 
 use crate::world::{assert_error, await_end};
-use crate::{Kind, Report, World, alone};
+use crate::{Kind, Promise, Report, World, alone};
 use procref_tests::Actor;
 use procref_tests::sandbox::hold;
 use std::fs::{self, Permissions};
@@ -87,7 +87,10 @@ fn held(kind: Kind, goes_bad: impl Fn(&Path)) {
 #[test]
 fn of_a_hostile_file_system() {
     alone("folder::of_a_hostile_file_system", &["--ipc", "--pid", "--mount", "--mount-proc"], || {
-        let mut report = Report::new("runtime folder full or read-only");
+        let mut report = Report::new(
+            "runtime folder full or read-only",
+            &[Promise::InUse, Promise::NothingLeft, Promise::NeverBlocks, Promise::Cause],
+        );
         report.each(Kind::ALL, "full", |kind| {
             let mut world = with_note(kind);
             world.config.start_timeout = 1000;
@@ -153,7 +156,10 @@ fn of_a_hostile_file_system() {
 /// A declared service has its log there, so it does not start without.
 #[test]
 fn of_a_declared_service() {
-    let mut report = Report::new("runtime folder of a declared service");
+    let mut report = Report::new(
+        "runtime folder of a declared service",
+        &[Promise::NothingLeft, Promise::NeverBlocks, Promise::Cause],
+    );
     let said = |what: &str, report: &mut Report, prepare: &dyn Fn(&Path)| {
         report.case(what, || {
             let mut world = World::new(Kind::DECLARED);
@@ -214,7 +220,10 @@ fn info_file(world: &World) -> PathBuf {
 /// Damaged, and for another service: what a client of its own reads in another process.
 #[test]
 fn files() {
-    let mut report = Report::new("files truncated, with garbage, swapped for other services'");
+    let mut report = Report::new(
+        "files truncated, with garbage, swapped for other services'",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
     report.each(Kind::ALL, "truncated and with garbage", |kind| {
         let world = with_note(kind);
         let mut holder = world.actor();

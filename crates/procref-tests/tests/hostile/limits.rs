@@ -1,7 +1,7 @@
 //! The kernel's limits on semaphores, really lowered: in an IPC namespace of the test's own.
 
 use crate::world::{Crowd, assert_error, await_end};
-use crate::{Kind, Report, World, alone};
+use crate::{Kind, Promise, Report, World, alone};
 use procref::protocol::set::{CLIENTS, Op};
 use procref_tests::actor::until;
 use procref_tests::sandbox::{hold, remove_set};
@@ -35,7 +35,8 @@ fn refused(world: &World, words: &[&str]) {
 #[test]
 fn on_sets() {
     alone("limits::on_sets", &["--ipc", "--pid", "--mount", "--mount-proc"], || {
-        let mut report = Report::new("limits on semaphore sets");
+        let mut report =
+            Report::new("limits on semaphore sets", &[Promise::NothingLeft, Promise::NeverBlocks, Promise::Cause]);
         report.each(Kind::ALL, "the limits of old systems suffice", |kind| {
             limit(OLD);
             let world = World::new(kind);
@@ -71,7 +72,10 @@ fn on_sets() {
 #[test]
 fn on_operations() {
     alone("limits::on_operations", &["--ipc", "--pid", "--mount", "--mount-proc"], || {
-        let mut report = Report::new("limits on operations (SEMOPM)");
+        let mut report = Report::new(
+            "limits on operations (SEMOPM)",
+            &[Promise::InUse, Promise::NothingLeft, Promise::NeverBlocks, Promise::Cause],
+        );
         for operations in 1..=48 {
             report.each(Kind::BOTH, &format!("an acquire with {operations}"), |kind| {
                 let world = World::new(kind);
@@ -117,7 +121,8 @@ const ALMOST_ALL: [Op; 1] = [Op { sem: CLIENTS, delta: 32_766, undo: true, wait:
 /// A semaphore goes up to 32,767 (SEMVMX). Whoever is one too many is told so, and those who are counted notice nothing.
 #[test]
 fn on_clients() {
-    let mut report = Report::new("32,767 clients");
+    let mut report =
+        Report::new("32,767 clients", &[Promise::InUse, Promise::NothingLeft, Promise::NeverBlocks, Promise::Cause]);
     report.each(Kind::ALL, "one too many", |kind| {
         let world = World::new(kind);
         let [mut first, mut other] = std::array::from_fn(|_| world.actor());

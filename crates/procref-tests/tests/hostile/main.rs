@@ -16,4 +16,4 @@ mod services;
 mod squatted;
 mod world;
 
-use world::{Kind, Report, World, alone};
+use world::{Kind, Promise, Report, World, alone};

@@ -1,7 +1,7 @@
 //! Process numbers that are given to somebody else, by force: `ns_last_pid` in a PID namespace of the test's own.
 
 use crate::world::{await_end, kill};
-use crate::{Kind, Report, World, alone};
+use crate::{Kind, Promise, Report, World, alone};
 use procref_tests::actor::until;
 use procref_tests::sandbox::{has_ended, hold, started};
 use rustix::process::Signal;
@@ -37,7 +37,8 @@ fn end(mut stranger: Child) {
 #[test]
 fn given_to_somebody_else() {
     alone("pids::given_to_somebody_else", &["--ipc", "--pid", "--mount", "--mount-proc"], || {
-        let mut report = Report::new("pid reuse forced");
+        let mut report =
+            Report::new("pid reuse forced", &[Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks]);
         report.each(Kind::ALL, "the service's, which nobody holds", |kind| {
             let world = World::new(kind);
             let mut actor = world.actor();

@@ -2,7 +2,7 @@
 
 use crate::world::assert_error;
 use crate::world::{await_end, kill, send};
-use crate::{Kind, Report, World};
+use crate::{Kind, Promise, Report, World};
 use procref::ServiceState;
 use procref_tests::Actor;
 use procref_tests::actor::{Gate, until};
@@ -20,7 +20,10 @@ fn ipcrm(world: &World) {
 
 #[test]
 fn under_clients() {
-    let mut report = Report::new("set removed under clients");
+    let mut report = Report::new(
+        "set removed under clients",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks, Promise::Cause],
+    );
     report.each(DECLARED, "held", |kind| {
         let world = World::new(kind);
         let [mut first, mut second, mut stranger] = std::array::from_fn(|_| world.actor());
@@ -91,7 +94,10 @@ fn under_clients() {
 /// A start is under way, and others wait for its end.
 #[test]
 fn in_the_middle_of_a_start() {
-    let mut report = Report::new("set removed in the middle of a start");
+    let mut report = Report::new(
+        "set removed in the middle of a start",
+        &[Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks, Promise::Cause],
+    );
     report.each(DECLARED, "three wait", |kind| {
         let mut world = World::new(kind);
         let gate = Gate::closed(&world.sandbox, "ready");
@@ -123,11 +129,57 @@ fn in_the_middle_of_a_start() {
     });
 }
 
+/// Who started it is told, lives on, and may begin anew at once: what it had started has ended by then, whatever that ignores.
+#[test]
+fn and_then_the_start_fails() {
+    let mut report = Report::new(
+        "set removed, and then the start fails",
+        &[Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks, Promise::Cause],
+    );
+    report.each(DECLARED, "it is never ready, and ignores signals", |kind| {
+        let mut world = World::new(kind);
+        let ready = world.sandbox.folder().join("ready");
+        let script = format!("trap '' TERM; [ -e {} ] && echo ready; while :; do sleep 1000; done", ready.display());
+        world.config.service = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        (world.config.ladder, world.config.start_timeout) = ("TERM:100".into(), 1500);
+        let mut actor = world.actor();
+        actor.tell("acquire");
+        let find = || world.sandbox.processes().into_iter().find(|found| found.title.starts_with("sh -c trap"));
+        let service = until("it has begun", find).pidfd;
+        ipcrm(&world);
+        assert_error(actor.acquired(), "SetRemoved", &[&world.config.name]);
+        assert!(has_ended(&service), "it is stopped before anybody is told");
+        std::fs::write(&ready, "").expect("it can be written");
+        let service = hold(actor.acquire().pid);
+        actor.kill();
+        await_end(&service);
+    });
+    report.each([Kind::CALLBACKS, Kind { declared: false, started: false }], "a callback fails", |kind| {
+        let mut world = World::new(kind);
+        let (gate, fails) = (Gate::closed(&world.sandbox, "start"), world.sandbox.folder().join("fails"));
+        std::fs::write(&fails, "as it was told").expect("it can be written");
+        (world.config.start_gate, world.config.start_fails) = (Some(gate.path().into()), Some(fails.clone()));
+        let mut actor = world.actor();
+        actor.tell("acquire");
+        world.events.wait_for("start", 1);
+        ipcrm(&world);
+        gate.open();
+        assert!(actor.acquired().is_err());
+        std::fs::remove_file(&fails).expect("it is there");
+        let service = hold(actor.acquire().pid);
+        actor.kill();
+        await_end(&service);
+    });
+}
+
 /// Kernels have had bugs where the one takes a set away while the other gives back what it did to it.
 #[test]
 fn under_processes_that_end() {
     const ROUNDS: usize = 20;
-    let mut report = Report::new("set removed in the instant in which all are killed");
+    let mut report = Report::new(
+        "set removed in the instant in which all are killed",
+        &[Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
     report.each(Kind::BOTH, "twenty rounds", |kind| {
         let world = World::new(kind);
         for round in 0..ROUNDS {

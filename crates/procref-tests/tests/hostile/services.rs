@@ -1,7 +1,7 @@
 //! Services that behave badly.
 
 use crate::world::{assert_error, await_end, kill, send};
-use crate::{Kind, Report, World};
+use crate::{Kind, Promise, Report, World};
 use procref_tests::actor::until;
 use procref_tests::sandbox::{Found, has_ended, hold};
 use rustix::process::Signal;
@@ -17,7 +17,8 @@ fn processes(world: &World, title: &str) -> Vec<Found> {
 
 #[test]
 fn that_become_daemons() {
-    let mut report = Report::new("services that double-fork");
+    let mut report =
+        Report::new("services that double-fork", &[Promise::NothingLeft, Promise::NeverBlocks, Promise::Cause]);
     report.each(DECLARED, "before they are ready", |kind| {
         let world = World::of_script(kind, "(setsid sleep 1001 &); exit 0");
         let mut actor = world.actor();
@@ -46,7 +47,10 @@ fn that_become_daemons() {
 #[test]
 fn that_close_all_descriptors() {
     let script = "exec 3<&-; echo ready; exec 0<&- 1>&- 2>&-; exec sleep 1000";
-    let mut report = Report::new("services that close all descriptors");
+    let mut report = Report::new(
+        "services that close all descriptors",
+        &[Promise::InUse, Promise::NothingLeft, Promise::NeverBlocks],
+    );
     report.each(Kind::ALL, "the last client is killed", |kind| {
         let world = World::of_script(kind, script);
         let mut actor = world.actor();
@@ -84,7 +88,7 @@ const RUNS_AWAY: &str = "(setsid sh -c \"$RUN\" > /dev/null 2>&1 < /dev/null &);
 
 #[test]
 fn that_fork_for_ever() {
-    let mut report = Report::new("services that fork for ever");
+    let mut report = Report::new("services that fork for ever", &[Promise::NothingLeft, Promise::NeverBlocks]);
     let cases = [
         // Children without end, a hundred a second; they ignore what they are asked.
         (
@@ -112,7 +116,8 @@ fn that_fork_for_ever() {
 /// A process whose first thread has ended looks like a zombie, and one that nobody reaps is one.
 #[test]
 fn that_look_dead_or_are() {
-    let mut report = Report::new("zombies");
+    let mut report =
+        Report::new("zombies", &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks]);
     report.each(Kind::ALL, "its first thread has ended", |kind| {
         let mut world = World::new(kind);
         world.config = world.config.clone().service_argument("first-thread-ends");
@@ -176,7 +181,10 @@ fn that_look_dead_or_are() {
 /// same when all are killed at once.
 #[test]
 fn that_are_killed_with_their_guardian() {
-    let mut report = Report::new("services killed with their guardian");
+    let mut report = Report::new(
+        "services killed with their guardian",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
     // With one that holds it from before, and with those who wait at the same time and hold nothing.
     for (what, stays) in [("beside one who held it", true), ("beside others who come", false)] {
         report.each(DECLARED, what, |kind| {

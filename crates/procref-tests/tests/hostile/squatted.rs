@@ -1,7 +1,7 @@
 //! What lies under the key of a declared service and is not ours (callbacks: `api`).
 
 use crate::world::assert_error;
-use crate::{Kind, Report, World};
+use crate::{Kind, Promise, Report, World};
 use procref::protocol::set::{LAYOUT, SEMAPHORES};
 use procref_tests::sandbox::remove_set;
 use std::os::unix::process::CommandExt as _;
@@ -64,7 +64,10 @@ fn key(world: &World) -> i32 {
 
 #[test]
 fn keys() {
-    let mut report = Report::new("key squatted");
+    let mut report = Report::new(
+        "key squatted",
+        &[Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks, Promise::Cause],
+    );
     for (what, size, mode, layout, kind, word) in [
         ("by a set for everybody", SEMAPHORES, 0o666, false, "PermissionDenied", "mode 0666"),
         ("by a set of another size", 3, 0o600, false, "Incompatible", "3 semaphores"),

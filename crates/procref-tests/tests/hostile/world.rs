@@ -153,16 +153,32 @@ pub(crate) fn assert_error<T: std::fmt::Debug>(answer: Result<T, String>, kind: 
     }
 }
 
+/// What the cases of a test look for. Each of them ends with a look for what is left ([`Sandbox`]), and no wait in it is without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// What is in use is not stopped, and who holds it is counted.
+    InUse,
+    /// What nobody holds goes, and nothing of it stays.
+    NothingLeft,
+    /// There are never two of one service, and nothing is done to a stranger.
+    OneInstance,
+    /// Nobody waits without end.
+    NeverBlocks,
+    /// What cannot be done is an error that names its cause.
+    Cause,
+}
+
 /// What came of the cases of a test.
 pub(crate) struct Report {
     name: &'static str,
+    promises: &'static [Promise],
     cases: usize,
     broken: Vec<String>,
 }
 
 impl Report {
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, cases: 0, broken: Vec::new() }
+    pub(crate) fn new(name: &'static str, promises: &'static [Promise]) -> Self {
+        Self { name, promises, cases: 0, broken: Vec::new() }
     }
 
     /// One case: broken if it panics.
@@ -190,9 +206,9 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let Self { name, cases, broken } = self;
+        let Self { name, promises, cases, broken } = self;
         if *cases > 0 {
-            println!("proof: hostile {name}: {cases} cases, {} broken", broken.len());
+            println!("proof: hostile {name}: {cases} cases, {} broken {promises:?}", broken.len());
         }
         if !std::thread::panicking() {
             assert!(broken.is_empty(), "{} of {cases} cases:\n{}", broken.len(), broken.join("\n"));

@@ -462,6 +462,9 @@ impl Acquiring {
                         tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
                     }
                     let removed = matches!(self.set().snapshot(), Err(SetError::Gone));
+                    if removed {
+                        self.stop_unrecorded();
+                    }
                     self.failed(if removed { Error::set_removed(&spec.name, "start it") } else { cannot_start(error) })
                 }
             };
@@ -480,6 +483,20 @@ impl Acquiring {
                 acquire::Event::Done
             }
             Err(error) => self.failed(callback_failed(ErrorKind::StartFailed, "on_first_acquire", error)),
+        }
+    }
+
+    /// The set was removed, and with it what was started is forgotten. It is who has the reading end of our pipe.
+    fn stop_unrecorded(&self) {
+        let stop = |witness: &Witness| -> io::Result<()> {
+            for (pid, process) in witness.readers()? {
+                sys::stop(&process, &self.spec.ladder, false)?;
+                sys::service::sweep(pid, process.start(), None);
+            }
+            Ok(())
+        };
+        if let Some(Err(error)) = self.witness.as_ref().map(stop) {
+            tracing::error!(service = %self.spec.name, %error, "cannot stop what was started for a set that was removed");
         }
     }
 
@@ -667,7 +684,11 @@ impl Acquiring {
     fn fail(&mut self, leave: bool) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(SetError::Gone) => return acquire::Event::Done,
+            Err(SetError::Gone) => {
+                // Others would take this process for one that goes on with it.
+                self.spec.hints.remove_about(self.set().id());
+                return acquire::Event::Done;
+            }
             Err(error) => {
                 tracing::warn!(service = %self.spec.name, ?error, "cannot tell other processes that the start failed");
                 self.give_back();
