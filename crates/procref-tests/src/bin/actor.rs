@@ -101,6 +101,12 @@ impl Client {
                 drop(self.handles.pop());
                 Ok(String::new())
             }
+            // By hand, as somebody who holds nothing.
+            ["stop"] => {
+                let config = &self.callbacks.config;
+                let observed = procref::observe::Observed::new(&config.name)?.runtime_dir(&config.runtime_dir);
+                observed.stop(&StopLadder::default(), false).map(|stopped| format!("{stopped:?}"))
+            }
             ["count"] => self.service.count().map(|count| count.to_string()),
             ["alive"] => Ok(self.handles.last().is_some_and(Handle::is_alive).to_string()),
             // Says each round as it begins, so that whoever reads can kill it in the middle of one.

@@ -129,26 +129,33 @@ fn in_the_middle_of_a_start() {
     });
 }
 
-/// Who started it is told, lives on, and may begin anew at once: what it had started has ended by then, whatever that ignores.
+/// Who started it is told, lives on, and may begin anew at once: what it had started has ended by then, and whatever
+/// that has left.
 #[test]
 fn and_then_the_start_fails() {
     let mut report = Report::new(
         "set removed, and then the start fails",
         &[Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks, Promise::Cause],
     );
-    report.each(DECLARED, "it is never ready, and ignores signals", |kind| {
+    report.each(DECLARED, "it leaves a child that ignores signals", |kind| {
         let mut world = World::new(kind);
-        let ready = world.sandbox.folder().join("ready");
-        let script = format!("trap '' TERM; [ -e {} ] && echo ready; while :; do sleep 1000; done", ready.display());
+        let (gate, ready) = (Gate::closed(&world.sandbox, "start"), world.sandbox.folder().join("ready"));
+        let script = format!(
+            "[ -e {} ] && echo ready && exec sleep 1001; trap '' TERM; sleep 1002 & flock --shared {} true; exit 1",
+            ready.display(),
+            gate.path().display()
+        );
         world.config.service = ["sh", "-c", &script].map(str::to_owned).to_vec();
-        (world.config.ladder, world.config.start_timeout) = ("TERM:100".into(), 1500);
+        world.config.ladder = "TERM:100".into();
         let mut actor = world.actor();
         actor.tell("acquire");
-        let find = || world.sandbox.processes().into_iter().find(|found| found.title.starts_with("sh -c trap"));
-        let service = until("it has begun", find).pidfd;
+        let find = |title| world.sandbox.processes().into_iter().find(|found| found.title.starts_with(title));
+        let child = until("it has a child", || find("sleep 1002")).pidfd;
+        until("it has begun", || find("flock"));
         ipcrm(&world);
+        gate.open();
         assert_error(actor.acquired(), "SetRemoved", &[&world.config.name]);
-        assert!(has_ended(&service), "it is stopped before anybody is told");
+        assert!(has_ended(&child), "nothing of it is left when anybody is told");
         std::fs::write(&ready, "").expect("it can be written");
         let service = hold(actor.acquire().pid);
         actor.kill();
