@@ -8,6 +8,7 @@ use procref_tests::Actor;
 use procref_tests::actor::{Gate, until};
 use procref_tests::sandbox::{has_ended, hold, remove_set};
 use rustix::process::Signal;
+use std::path::Path;
 use std::process::Command;
 
 const DECLARED: [Kind; 2] = [Kind::DECLARED, Kind { declared: true, started: true }];
@@ -175,6 +176,42 @@ fn and_then_the_start_fails() {
         std::fs::remove_file(&fails).expect("it is there");
         let service = hold(actor.acquire().pid);
         actor.kill();
+        await_end(&service);
+    });
+}
+
+/// It wakes when the next one is up, whose files have the same names.
+#[test]
+fn a_late_guardian_leaves_the_files_of_the_next() {
+    let mut report = Report::new(
+        "the guardian of a removed set comes late",
+        &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
+    );
+    report.each(Kind::ALL, "while the next one is up", |kind| {
+        let mut world = World::new(kind);
+        world.config.note = "somewhere".into();
+        let mut client = world.actor();
+        let service = hold(client.acquire().pid);
+        let number = world.guardian();
+        let guardian = hold(number);
+        ipcrm(&world);
+        // It has closed its own writing end, as the last thing before it waits for the clients'.
+        until("it waits for the clients", || (!Path::new(&format!("/proc/{number}/fd/4")).exists()).then_some(()));
+        send(&guardian, Signal::STOP);
+        client.kill();
+        send(&service, Signal::KILL);
+        await_end(&service);
+        let mut next = world.actor();
+        let acquired = next.acquire();
+        send(&guardian, Signal::CONT);
+        await_end(&guardian);
+        let mut other = world.actor();
+        assert_eq!(other.acquire(), acquired, "the metadata, too");
+        let service = hold(acquired.pid);
+        ipcrm(&world);
+        next.kill();
+        assert!(!has_ended(&service), "somebody holds it");
+        other.kill();
         await_end(&service);
     });
 }
