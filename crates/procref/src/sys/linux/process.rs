@@ -165,6 +165,8 @@ pub(crate) fn time_until(milliseconds: u64) -> Duration {
 pub(super) struct Stat {
     pub(super) parent: u32,
     pub(super) session: u32,
+    /// Whether it is just ending, and has closed its files, or will; or has ended.
+    pub(super) ending: bool,
     /// In clock ticks since boot.
     pub(super) start: u64,
 }
@@ -190,7 +192,9 @@ impl Stat {
                 byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
             })
         };
-        Some(Self { parent: field(4)? as u32, session: field(6)? as u32, start: field(22)? })
+        // PF_EXITING, which the kernel sets before anything else.
+        let ending = field(9)? & 4 != 0;
+        Some(Self { parent: field(4)? as u32, session: field(6)? as u32, ending, start: field(22)? })
     }
 }
 
@@ -250,7 +254,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let line = b"42 (a) b) c) S 7 8 9 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21\n";
-        assert_eq!(Stat::parse(line), Some(Stat { parent: 7, session: 9, start: 424_242 }));
+        assert_eq!(Stat::parse(line), Some(Stat { parent: 7, session: 9, ending: true, start: 424_242 }));
         for line in [b"".as_slice(), b"42 (x) S 1", b"42 (x", b"42 (x)"] {
             assert_eq!(Stat::parse(line), None);
         }
@@ -274,6 +278,8 @@ mod tests {
         assert!(process.wait(None).expect("it can be awaited"), "a zombie, not reaped");
         let zombie = Process::open(child.id()).expect("it can be opened").expect("its number is taken");
         assert!(zombie.has_ended());
+        assert!(Stat::of(child.id()).expect("its number is taken").ending);
+        assert!(!Stat::of(std::process::id()).expect("this one").ending);
         child.wait().expect("it can be reaped");
         assert!(Process::open(child.id()).expect("no error").is_none());
     }
