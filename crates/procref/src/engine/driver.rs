@@ -329,6 +329,29 @@ impl Acquiring {
         Ok(true)
     }
 
+    /// Whether the pipe of the guardian that is to be made is, or will be, that of all who are counted. Whoever was counted before holds
+    /// the one of the guardian before, which may have gone, and so may the service: then it is taken from one of them.
+    fn all_hold_one_pipe(&mut self, snapshot: &Snapshot) -> bool {
+        let view = snapshot.view();
+        if self.witness.is_some() || view.generation == 0 || view.clients == 1 {
+            return true;
+        }
+        let pipe = snapshot.record().pipe;
+        if pipe == 0 {
+            return false;
+        }
+        match Witness::of_anybody(pipe) {
+            Ok(found) => {
+                self.witness = found;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(service = %self.spec.name, %error, "cannot find who holds it from before");
+                false
+            }
+        }
+    }
+
     fn unhealthy(&self, why: &str) -> acquire::Event {
         tracing::info!(service = %self.spec.name, why, "unhealthy");
         acquire::Event::Unhealthy
@@ -402,9 +425,7 @@ impl Acquiring {
         if snapshot.guardian_pid().is_some() {
             return acquire::Event::Done;
         }
-        let view = snapshot.view();
-        // Whoever held it before held another pipe, unless it is the one that we have.
-        let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+        let complete = self.all_hold_one_pipe(&snapshot);
         match make_guardian(&self.spec, self.set(), self.witness.as_ref(), complete) {
             Ok(None) => {}
             Ok(witness) => self.witness = witness,
@@ -529,9 +550,7 @@ impl Acquiring {
                 Err(Trouble::Set(error)) => return Err(read(error)),
                 Err(Trouble::Other(error)) => return Err(error),
             }
-            let view = snapshot.view();
-            // Whoever holds it from before holds another pipe, unless it is the one that we have.
-            let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+            let complete = self.all_hold_one_pipe(&snapshot);
             if !complete {
                 // The kernel would take the end of the few who hold the new one for everybody's.
                 launch.program.floor_signal = 0;
@@ -594,7 +613,11 @@ impl Acquiring {
         let process = match info.pid() {
             Some(pid) => match Process::open(pid)? {
                 Some(process) if !process.has_ended() => Some((pid, process)),
-                _ => return wrong(format!("the process {pid}, which the callback says was started, is not running")),
+                _ => {
+                    let whose =
+                        if self.spec.declared.is_some() { "" } else { ", which the callback says was started," };
+                    return wrong(format!("the process {pid}{whose} is not running"));
+                }
             },
             None if !self.spec.settings.linger.is_zero() => {
                 return wrong("a service without a pid cannot linger: nobody could stop it later".into());
@@ -621,7 +644,8 @@ impl Acquiring {
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
             declared: self.spec.declared.is_some(),
-            pipe: snapshot.record().pipe,
+            // What callbacks started has no floor.
+            pipe: if self.spec.declared.is_some() { snapshot.record().pipe } else { 0 },
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {

@@ -426,11 +426,11 @@ impl Snapshot {
         ops
     }
 
-    /// Forgets an instance that has gone. The transition goes on.
+    /// Forgets an instance that has gone, but not its pipe: clients may still hold that. The transition goes on.
     #[must_use]
     pub fn forgetting(&self) -> Ops {
-        let generation = self.record().generation;
-        let nothing = Record { instance: Instance::None, port: 0, details: 0, generation, declared: false, pipe: 0 };
+        let Record { generation, pipe, .. } = self.record();
+        let nothing = Record { instance: Instance::None, port: 0, details: 0, generation, declared: false, pipe };
         let mut ops = self.recording(&nothing);
         ops.change(UP, self.value(UP), 0);
         ops

@@ -367,7 +367,7 @@ impl Performer<'_> {
             Action::Finish => self.finish(),
             Action::Remove => match self.set.clients() {
                 Ok(0) => {
-                    hints::remove_raw(self.plan.path(), self.plan.folder_len);
+                    hints::remove_raw(self.plan.path(), self.plan.folder_len, None);
                     event(self.set.remove())
                 }
                 Ok(_) => match self.set.apply(&UNLOCK) {
@@ -383,7 +383,7 @@ impl Performer<'_> {
                 }
                 if let Some((pid, start)) = self.hinted {
                     self.finish_process(pid, start);
-                    hints::remove_raw(self.plan.path(), self.plan.folder_len);
+                    hints::remove_raw(self.plan.path(), self.plan.folder_len, Some(self.plan.set));
                 }
                 Event::Done
             }

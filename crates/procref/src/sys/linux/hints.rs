@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::inotify::{self, WatchFlags};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
@@ -252,12 +252,21 @@ impl Hints {
 /// How the files' names end.
 const KINDS: [&CStr; 3] = [c".info", c".failed", c".new"];
 
-/// Removes the files as [`Hints::remove`] does, for the guardian: nothing here allocates. `path` holds the folder, a
-/// slash and the names' common part.
-pub(super) fn remove_raw(path: &[u8], folder: usize) {
+/// Removes the files as [`Hints::remove`] does, for the guardian: nothing here allocates. `path` holds the folder, a slash and the
+/// names' common part.
+///
+/// `gone`: the guardian's set, if that was removed. Another one may be in use by now, with files of the same names. They stay: who
+/// begins a start writes that down under the folder's lock.
+pub(super) fn remove_raw(path: &[u8], folder: usize, gone: Option<i32>) {
     let mut buffer = [0_u8; BUFFER];
     let Some((path, stem)) = split(&mut buffer, path, folder) else { return };
     let Ok(Some(opened)) = open_private(path) else { return };
+    if let Some(set) = gone {
+        let _ = retry_on_intr(|| rustix::fs::flock(&opened, rustix::fs::FlockOperation::LockExclusive));
+        if claim_in(&opened, stem).is_some_and(|claim| claim.set != set && claim.live().is_some()) {
+            return;
+        }
+    }
     unlink_all(&opened, stem);
     let _ = rustix::fs::rmdir(path);
 }
@@ -316,11 +325,14 @@ impl Watch {
 
 /// What the info file claims, for the guardian: nothing here allocates.
 pub(super) fn claim_raw(path: &[u8], folder: usize) -> Option<Claim> {
-    let (mut path_buffer, mut name_buffer) = ([0_u8; BUFFER], [0_u8; BUFFER]);
-    let (path, stem) = split(&mut path_buffer, path, folder)?;
-    let folder = open_private(path).ok()??;
-    let name = concat(&mut name_buffer, stem, b".info")?;
-    let (file, _) = open_ours(&folder, name)?;
+    let mut buffer = [0_u8; BUFFER];
+    let (path, stem) = split(&mut buffer, path, folder)?;
+    claim_in(&open_private(path).ok()??, stem)
+}
+
+fn claim_in(folder: &OwnedFd, stem: &[u8]) -> Option<Claim> {
+    let mut buffer = [0_u8; BUFFER];
+    let (file, _) = open_ours(folder, concat(&mut buffer, stem, b".info")?)?;
     let mut line = [0_u8; 128];
     let len = rustix::io::read(&file, &mut line).ok()?;
     Claim::parse(line.get(..len)?.split(|&byte| byte == b'\n').next()?)
