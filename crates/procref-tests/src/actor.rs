@@ -62,6 +62,12 @@ pub struct Config {
     pub recovers: bool,
     /// `on_last_release`.
     pub stop: Stop,
+    /// Whether the service is declared by its command: no callbacks then. It is ready when it says so.
+    pub declared: bool,
+    /// `start_timeout`, in milliseconds; 0 for the default.
+    pub start_timeout: u64,
+    /// Whether it has closed its standard input, output and error before it does anything. It is talked to all the same.
+    pub closed_stdio: bool,
 }
 
 impl Config {
@@ -88,6 +94,9 @@ impl Config {
             health_timeout: 0,
             recovers: false,
             stop: Stop::Terminate,
+            declared: false,
+            start_timeout: 0,
+            closed_stdio: false,
         }
     }
 
@@ -126,12 +135,15 @@ impl Config {
             format!("health={}", path(&self.health)),
             format!("health-timeout={}", self.health_timeout),
             format!("stop={stop}"),
+            format!("start-timeout={}", self.start_timeout),
         ];
         let flags = [
             ("started-guardian", self.started_guardian),
             ("tokio", self.tokio),
             ("hands-over", self.hands_over),
             ("recovers", self.recovers),
+            ("declared", self.declared),
+            ("closed-stdio", self.closed_stdio),
         ];
         arguments.extend(flags.into_iter().map(|(flag, on)| format!("{flag}={on}")));
         arguments.extend(self.service.iter().map(|word| format!("service={word}")));
@@ -163,6 +175,9 @@ impl Config {
             health_timeout: 0,
             recovers: false,
             stop: Stop::None,
+            declared: false,
+            start_timeout: 0,
+            closed_stdio: false,
         };
         let path = |value: &str| (!value.is_empty()).then(|| PathBuf::from(value));
         for argument in arguments {
@@ -183,7 +198,10 @@ impl Config {
                 "note" => config.note = value.into(),
                 "health" => config.health = path(value),
                 "health-timeout" => config.health_timeout = value.parse().expect("a number"),
+                "start-timeout" => config.start_timeout = value.parse().expect("a number"),
                 "recovers" => config.recovers = value == "true",
+                "declared" => config.declared = value == "true",
+                "closed-stdio" => config.closed_stdio = value == "true",
                 "stop" => {
                     config.stop = match value {
                         "terminate" => Stop::Terminate,
@@ -430,6 +448,12 @@ impl Actor {
     pub fn wait(&mut self) -> ExitStatus {
         assert!(wait_for_end(&self.pidfd, Instant::now() + PATIENCE), "process {} does not end", self.pid());
         self.child.wait().expect("it can be reaped")
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        crate::sandbox::has_ended(&self.pidfd)
     }
 
     /// Whether it was killed by SIGKILL.

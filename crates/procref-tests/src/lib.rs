@@ -5,6 +5,7 @@ pub mod events;
 pub mod part;
 pub mod proof;
 pub mod sandbox;
+pub mod servers;
 pub mod trace;
 
 pub use actor::{Actor, Config};

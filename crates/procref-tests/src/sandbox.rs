@@ -147,6 +147,16 @@ impl Sandbox {
         self.assert_no_object();
     }
 
+    /// Waits until no guardian of this test is left, and no set; what files there are is not asked.
+    ///
+    /// # Panics
+    ///
+    /// Something stays.
+    pub fn assert_no_guardian(&self) {
+        self.assert_no_process_that(|found| found.guardian);
+        assert!(self.sets().is_empty(), "semaphore sets are left: {:?}", self.sets());
+    }
+
     fn assert_no_process_that(&self, matters: impl Fn(&Found) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         // A process that ends may leave another one that has to end: look again until there is none.
@@ -261,6 +271,12 @@ pub fn wait_for_end(pidfd: &OwnedFd, deadline: Instant) -> bool {
 pub fn hold(pid: u32) -> OwnedFd {
     let number = Pid::from_raw(pid.try_into().expect("a process number")).expect("a process number");
     pidfd_open(number, PidfdFlags::empty()).expect("the process lives")
+}
+
+/// The same; `None` if there is none.
+#[must_use]
+pub fn try_hold(pid: u32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok()
 }
 
 fn since_epoch() -> u128 {

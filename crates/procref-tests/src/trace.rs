@@ -131,6 +131,36 @@ impl Stop {
         memory.write_all_at(bytes, address)
     }
 
+    /// At the return of `execve`: the program gets no vDSO, so it asks the kernel for the time by a system call.
+    ///
+    /// # Errors
+    ///
+    /// Its first words cannot be found or changed.
+    pub fn hide_vdso(&self) -> io::Result<()> {
+        const WORD: u64 = size_of::<usize>() as u64;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.thread))?;
+        // startstack, field 28 of proc_pid_stat(5): argc, argv, a zero, the environment, a zero, and the auxiliary vector.
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        let start = fields.split(' ').nth(28 - 3).and_then(|field| field.parse::<u64>().ok());
+        let mut address = start.ok_or(io::ErrorKind::InvalidData)?;
+        let word = |address| {
+            let mut bytes = [0; size_of::<usize>()];
+            self.read(address, &mut bytes).map(|()| usize::from_ne_bytes(bytes))
+        };
+        address += (word(address)? as u64 + 2) * WORD;
+        while word(address)? != 0 {
+            address += WORD;
+        }
+        address += WORD;
+        loop {
+            match word(address)? as u64 {
+                libc::AT_NULL => return Err(io::ErrorKind::NotFound.into()),
+                libc::AT_SYSINFO_EHDR => return self.write(address, &(libc::AT_IGNORE as usize).to_ne_bytes()),
+                _ => address += 2 * WORD,
+            }
+        }
+    }
+
     /// The operations of a `semop` or `semtimedop`: semaphore, change and flags; none for other calls.
     ///
     /// # Errors

@@ -1,14 +1,18 @@
 //! A client of a service, driven by lines on its standard input; each gets one line as its answer: `ok …`, or
 //! `error KIND: TEXT`. Its arguments are a [`Config`]. At the end of its input it ends, dropping what it holds.
 
-use procref::{ServiceInfo, StopLadder, StopSignal, process};
+use procref::ready::Ready;
+use procref::{ServiceCommand, ServiceInfo, StopLadder, StopSignal, process};
 use procref_tests::actor::{Gate, Stop};
+use procref_tests::sandbox::MARK;
 use procref_tests::{Config, Events};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::FromRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 fn main() {
@@ -17,9 +21,16 @@ fn main() {
         procref::guardian::init();
     }
     let config = Config::parse(std::env::args().skip(1));
+    let input: Box<dyn BufRead> = if config.closed_stdio {
+        let [input, output] = close_stdio();
+        let _ = OUTPUT.set(output);
+        Box::new(BufReader::new(input))
+    } else {
+        Box::new(std::io::stdin().lock())
+    };
     let callbacks = Arc::new(Callbacks { log: config.events(), config, unkept: Mutex::default() });
     let mut client = Client { service: Service::new(&callbacks), callbacks, handles: Vec::new() };
-    for line in std::io::stdin().lock().lines() {
+    for line in input.lines() {
         let line = line.expect("input is text");
         let words: Vec<_> = line.split(' ').collect();
         match client.obey(&words) {
@@ -29,10 +40,36 @@ fn main() {
     }
 }
 
+/// Where the answers go, if not to the standard output.
+static OUTPUT: OnceLock<File> = OnceLock::new();
+
 /// A line that is there for the reader before anything else happens.
 fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+    let line = format!("{line}\n");
+    let _ = match OUTPUT.get() {
+        Some(mut out) => out.write_all(line.as_bytes()),
+        None => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(line.as_bytes()).and_then(|()| out.flush())
+        }
+    };
+}
+
+/// Closes standard input, output and error; the first two go on far away.
+#[expect(unsafe_code, reason = "nothing safe closes these")]
+fn close_stdio() -> [File; 2] {
+    let far = [0, 1].map(|fd| {
+        // SAFETY: it takes numbers.
+        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 100) };
+        assert!(copy >= 0, "there is room for a descriptor");
+        // SAFETY: it has just been made, and belongs to nobody else.
+        unsafe { File::from_raw_fd(copy) }
+    });
+    for fd in 0..3 {
+        // SAFETY: nothing of this program uses these from here on.
+        unsafe { libc::close(fd) };
+    }
+    far
 }
 
 struct Client {
@@ -64,6 +101,12 @@ impl Client {
                 drop(self.handles.pop());
                 Ok(String::new())
             }
+            // By hand, as somebody who holds nothing.
+            ["stop"] => {
+                let config = &self.callbacks.config;
+                let observed = procref::observe::Observed::new(&config.name)?.runtime_dir(&config.runtime_dir);
+                observed.stop(&StopLadder::default(), false).map(|stopped| format!("{stopped:?}"))
+            }
             ["count"] => self.service.count().map(|count| count.to_string()),
             ["alive"] => Ok(self.handles.last().is_some_and(Handle::is_alive).to_string()),
             // Says each round as it begins, so that whoever reads can kill it in the middle of one.
@@ -76,6 +119,9 @@ impl Client {
                 Ok(String::new())
             }
             ["fork"] => Ok(self.fork(|client| drop(std::mem::take(&mut client.handles)))),
+            // So many children, each a client of its own; they are killed with this program. Says how many hold the
+            // service, and how many do not though the system has room for them.
+            ["crowd", count] => self.crowd(count.parse().map_err(procref::Error::other)?),
             // The child's copies of the handles, kept by it: says what came of that, and goes.
             ["fork-keep"] => Ok(self.fork(|client| {
                 let kept = client.obey(&["keep"]).map_err(|error| error.kind());
@@ -85,6 +131,8 @@ impl Client {
             ["fork-stay"] => Ok(Self::fork_and_stay()),
             ["fork-exit"] => Ok(self.fork(|_| exit_of_child(0))),
             ["exec", program, arguments @ ..] => Err(Command::new(program).args(arguments).exec().into()),
+            ["unshare", what] => unshare(what),
+            ["setuid", user] => set_user(user.parse().map_err(procref::Error::other)?),
             ["exit"] => std::process::exit(3),
             ["abort"] => std::process::abort(),
             // Unwinds as a panic does, without a word.
@@ -109,6 +157,36 @@ impl Client {
         let (pid, lost) = (info.pid().unwrap_or(0), info.metadata_lost());
         self.handles.push(handle);
         Ok(format!("{pid} {} {generation} {lost} {}", info.port(), info.get("note").unwrap_or("")))
+    }
+
+    #[expect(unsafe_code, reason = "the standard library does not fork")]
+    fn crowd(&mut self, count: usize) -> procref::Result<String> {
+        let (mut hears, says) = std::io::pipe()?;
+        let mut answers = Vec::new();
+        for _ in 0..count {
+            // SAFETY: this program has no other thread, as it has acquired nothing yet.
+            match unsafe { libc::fork() } {
+                0 => {
+                    // SAFETY: it takes numbers.
+                    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+                    let answer = match self.acquire() {
+                        Ok(_) => b'h',
+                        Err(error) if error.kind() == procref::ErrorKind::LimitReached => b'l',
+                        Err(_) => b'?',
+                    };
+                    let _ = (&says).write_all(&[answer]);
+                    loop {
+                        // SAFETY: it takes nothing.
+                        unsafe { libc::pause() };
+                    }
+                }
+                -1 => break,
+                _ => answers.push(0),
+            }
+        }
+        hears.read_exact(&mut answers)?;
+        let of = |what| answers.iter().filter(|&&answer| answer == what).count();
+        Ok(format!("{} {}", of(b'h'), of(b'?')))
     }
 
     #[expect(unsafe_code, reason = "the standard library does not fork")]
@@ -248,6 +326,9 @@ macro_rules! set {
         if config.health_timeout > 0 {
             builder = builder.health_timeout(Duration::from_millis(config.health_timeout));
         }
+        if config.start_timeout > 0 {
+            builder = builder.start_timeout(Duration::from_millis(config.start_timeout));
+        }
         builder
     }};
 }
@@ -255,6 +336,10 @@ macro_rules! set {
 impl Service {
     fn new(callbacks: &Arc<Callbacks>) -> Self {
         let has = &callbacks.config;
+        if has.declared {
+            let builder = set!(procref::blocking::SharedService::builder(&has.name), callbacks);
+            return Self::Blocking(builder.command(declared(has)).build().expect("a good service"));
+        }
         let [start, check, recover, stop] = std::array::from_fn(|_| Arc::clone(callbacks));
         if has.tokio {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -334,6 +419,38 @@ impl Handle {
             Self::Tokio(handle) => handle.is_alive(),
         }
     }
+}
+
+/// The service's command. It bears the sandbox's mark, whoever makes the guardian.
+fn declared(config: &Config) -> ServiceCommand {
+    let (program, arguments) = config.service.split_first().expect("a service");
+    let mark = std::env::var(MARK).expect("a sandbox");
+    ServiceCommand::new(program).args(arguments).env(MARK, mark).ready(Ready::log("ready"))
+}
+
+#[expect(unsafe_code, reason = "the standard library knows no namespaces")]
+fn unshare(what: &str) -> procref::Result<String> {
+    let flags = match what {
+        "undo" => libc::CLONE_SYSVSEM,
+        "ipc" => libc::CLONE_NEWIPC,
+        "pid" => libc::CLONE_NEWPID,
+        "files" => libc::CLONE_FILES,
+        "mount" => libc::CLONE_NEWNS,
+        "time" => 0x80,
+        _ => return Err(format!("unknown: {what}").into()),
+    };
+    // SAFETY: it takes a number.
+    if unsafe { libc::unshare(flags) } == 0 { Ok(String::new()) } else { Err(std::io::Error::last_os_error().into()) }
+}
+
+#[expect(unsafe_code, reason = "the standard library does not change users")]
+fn set_user(user: u32) -> procref::Result<String> {
+    // SAFETY: it takes a number.
+    if unsafe { libc::setgid(user) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: it takes a number.
+    if unsafe { libc::setuid(user) } == 0 { Ok(String::new()) } else { Err(std::io::Error::last_os_error().into()) }
 }
 
 /// Asks a Redis server whether it is there.

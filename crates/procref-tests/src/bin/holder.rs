@@ -1,5 +1,5 @@
-//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|prepares|run-folder|ignores-signals`. Or
-//! keeps it and becomes a program: `holder NAME FOLDER forked|started PROGRAM ARGUMENT…`. Or is a service that says by
+//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|strays|prepares|run-folder|ignores-signals`.
+//! Or keeps it and becomes a program: `holder NAME FOLDER forked|started PROGRAM ARGUMENT…`. Or is a service that says by
 //! itself that it is ready: `holder notify`. Or starts a service by a callback that leaves no descriptor: `holder NAME FOLDER fills`.
 //! Or lives on without its main thread: `holder headless`.
 
@@ -29,11 +29,15 @@ fn main() -> Result<()> {
     if way == "fills" {
         return fill(name, folder);
     }
-    let ready = if way == "never-ready" { "never" } else { "done" };
+    let ready = if matches!(way.as_str(), "never-ready" | "strays") { "never" } else { "done" };
     let command =
         ServiceCommand::new("sh").args(["-c", "sleep 1001 & echo done; exec sleep 1000"]).ready(Ready::log(ready));
     let command = match way.as_str() {
         "prepares" => command.prepare("sh", ["-c", "mkdir {state}/half && exec sleep 1000"]),
+        // Where no signal to its group comes.
+        "strays" => {
+            ServiceCommand::new("sh").args(["-c", "setsid sleep 1001 & exec sleep 1000"]).ready(Ready::log(ready))
+        }
         "run-folder" => command.env("RUN", "{run}"),
         "ignores-signals" => {
             let deaf = "trap '' TERM; echo done; while :; do sleep 1000; done";

@@ -1,7 +1,10 @@
 //! A service to be shared. It says `ready`, waits for a signal that ends it, and writes down its birth, its signals
 //! and its end.
 //!
-//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]`
+//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]
+//! [first-thread-ends] [exec PROGRAM ARGUMENT…]`
+//!
+//! `exec`: it writes down its birth and takes the lock, and then is that server.
 //!
 //! The lock tells whether two instances ever live at once: the kernel drops it before anybody can see that its holder
 //! has ended. `handed-over`: it ends, without having taken the lock, if its starter is gone before it has said `keep`:
@@ -10,7 +13,8 @@
 use procref_tests::Events;
 use std::fs::File;
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SIGNALS: [(libc::c_int, &str); 5] = [
@@ -23,22 +27,27 @@ const SIGNALS: [(libc::c_int, &str); 5] = [
 
 fn main() {
     let (mut log, mut lock, mut ignored, mut delay, mut handed_over) = (None, None, Vec::new(), 0, false);
-    let (mut recorded, mut folder) = (None, String::new());
-    for argument in std::env::args().skip(1) {
+    let (mut recorded, mut folder, mut ends) = (None, String::new(), false);
+    let mut arguments = std::env::args().skip(1);
+    for argument in arguments.by_ref().take_while(|argument| argument != "exec") {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("log", path) => log = Some(Events::new(path)),
             ("lock", path) => lock = Some(PathBuf::from(path)),
             ("ignore", signal) => ignored.push(signal.to_owned()),
             ("dies-after", milliseconds) => delay = milliseconds.parse().expect("a number"),
             ("handed-over", _) => handed_over = true,
+            ("first-thread-ends", _) => ends = true,
             ("recorded", name) => recorded = Some(name.to_owned()),
             ("folder", path) => path.clone_into(&mut folder),
             _ => panic!("unknown: {argument}"),
         }
     }
     let log = log.expect("log=FILE");
+    if let Some(program) = arguments.next() {
+        become_server(&log, lock, program, arguments);
+    }
     let signals = block_signals();
-    log.add("birth", "");
+    log.add("birth", what(lock.as_deref()));
     if handed_over {
         let log = log.clone();
         let is_recorded = move || recorded.is_some_and(|name| is_recorded(&name, &folder));
@@ -48,15 +57,55 @@ fn main() {
     }
     // Whoever started it may be gone.
     let _ = std::io::stdout().write_all(b"ready\n");
-    loop {
-        let signal = next_signal(&signals);
-        log.add("signal", signal);
-        if !ignored.iter().any(|ignored| ignored == signal) {
-            break;
+    let serve = move || {
+        loop {
+            let signal = next_signal(&signals);
+            log.add("signal", signal);
+            if !ignored.iter().any(|ignored| ignored == signal) {
+                break;
+            }
         }
+        std::thread::sleep(Duration::from_millis(delay));
+        log.add("death", "");
+    };
+    if ends {
+        std::thread::spawn(move || {
+            serve();
+            std::process::exit(0);
+        });
+        end_thread();
+    } else {
+        serve();
     }
-    std::thread::sleep(Duration::from_millis(delay));
-    log.add("death", "");
+}
+
+/// What several instances of a service have in common: the name of their lock.
+fn what(lock: Option<&Path>) -> String {
+    lock.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The lock goes with the process into the program, and not to its children.
+fn become_server(log: &Events, lock: Option<PathBuf>, program: String, arguments: impl Iterator<Item = String>) -> ! {
+    log.add("birth", what(lock.as_deref()));
+    if let Some(path) = lock {
+        let file = File::options().create(true).append(true).open(path).expect("the lock's file can be opened");
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("it is open");
+        if rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            log.add("overlap", "");
+        }
+        std::mem::forget(file);
+    }
+    let error = std::process::Command::new(program).args(arguments).exec();
+    panic!("it cannot be run: {error}");
+}
+
+/// Ends this thread, and the process only if it is the only one.
+#[expect(unsafe_code, reason = "the standard library ends a process with its first thread")]
+fn end_thread() -> ! {
+    loop {
+        // SAFETY: nothing of this thread is used by others.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
 }
 
 /// Whether this process is the instance of that service. Its starter is gone, so nothing of its doing is still to come.

@@ -2,6 +2,7 @@
 
 mod beside;
 mod last;
+mod removed;
 mod room;
 
 use procref::blocking::{Builder, SharedService};

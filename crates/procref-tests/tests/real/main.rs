@@ -11,6 +11,7 @@ mod postgres;
 use procref::blocking::{Builder, ServiceHandle, SharedService};
 use procref::{ServiceCommand, StopLadder, StopSignal};
 use procref_tests::sandbox::{self, Sandbox};
+use procref_tests::servers::program;
 use rustix::fd::OwnedFd;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -70,16 +71,6 @@ fn folder_of_nobody(sandbox: &Sandbox, name: &str) -> PathBuf {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// Where a program is, also in the folders that Debian keeps servers in.
-fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
-    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders.extend(fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|it| it.path().join("bin")));
-    let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("there is no {name}: scripts/install installs it on Debian, or says what to do"))
 }
 
 fn pid(handle: &ServiceHandle) -> u32 {

@@ -1,8 +1,8 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
-use super::declared::{self, Prepared};
+use super::declared::{self, Prepared, Spawned};
 use super::hooks::{Hooks, NoHooks};
-use super::{Member, Spec, Watched};
+use super::{Member, Origin, Spec, Watched};
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
@@ -16,7 +16,6 @@ use crate::protocol::set::{
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
-use crate::sys::service::Reports;
 use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +27,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Acquiring {
     machine: Acquire,
     action: acquire::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Option<Set>,
     /// The set as it was last read.
@@ -36,6 +36,8 @@ pub(super) struct Acquiring {
     found: Option<Found>,
     /// What was started but is not published yet.
     started: Option<ServiceInfo>,
+    /// Its process, and when that started, where a guardian has started it.
+    spawned: Option<(u32, u64)>,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -67,11 +69,13 @@ impl Acquiring {
         Self {
             machine,
             action,
+            origin: Origin::here(),
             spec: Arc::clone(spec),
             set: held.map(|member| member.set),
             snapshot: None,
             found: None,
             started: None,
+            spawned: None,
             witness: held.and_then(|member| member.witness.as_ref()).and_then(|witness| witness.try_clone().ok()),
             error: None,
         }
@@ -113,6 +117,10 @@ impl Acquiring {
                 (A::Withdraw, _) => self.withdraw(),
                 (A::Abandon, _) => self.abandon(),
             };
+            // A child that a callback has forked, and that comes back from it: lock and reference are its parent's.
+            if !self.origin.is_here() {
+                return Progress::Cancelled;
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
             // Nobody but a program that is not ours can be the cause of that.
             if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock | A::Finish) = (event, self.action) {
@@ -321,6 +329,29 @@ impl Acquiring {
         Ok(true)
     }
 
+    /// Whether the pipe of the guardian that is to be made is, or will be, that of all who are counted. Whoever was counted before holds
+    /// the one of the guardian before, which may have gone, and so may the service: then it is taken from one of them.
+    fn all_hold_one_pipe(&mut self, snapshot: &Snapshot) -> bool {
+        let view = snapshot.view();
+        if self.witness.is_some() || view.generation == 0 || view.clients == 1 {
+            return true;
+        }
+        let pipe = snapshot.record().pipe;
+        if pipe == 0 {
+            return false;
+        }
+        match Witness::of_anybody(pipe) {
+            Ok(found) => {
+                self.witness = found;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(service = %self.spec.name, %error, "cannot find who holds it from before");
+                false
+            }
+        }
+    }
+
     fn unhealthy(&self, why: &str) -> acquire::Event {
         tracing::info!(service = %self.spec.name, why, "unhealthy");
         acquire::Event::Unhealthy
@@ -394,9 +425,7 @@ impl Acquiring {
         if snapshot.guardian_pid().is_some() {
             return acquire::Event::Done;
         }
-        let view = snapshot.view();
-        // Whoever held it before held another pipe, unless it is the one that we have.
-        let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+        let complete = self.all_hold_one_pipe(&snapshot);
         match make_guardian(&self.spec, self.set(), self.witness.as_ref(), complete) {
             Ok(None) => {}
             Ok(witness) => self.witness = witness,
@@ -412,7 +441,13 @@ impl Acquiring {
 
     /// A set that is removed in the middle of a start must not let a second one begin: the hint tells of this one.
     fn leave_hint(&self) -> Result<()> {
-        match self.spec.hints.write_starter(self.set().id()) {
+        // Whose set was removed before its process ended: nobody else knows what it has left.
+        let ended = |pid, start| {
+            if self.spec.declared.is_some() {
+                sys::service::sweep_marked(pid, start);
+            }
+        };
+        match self.spec.hints.write_starter(self.set().id(), ended) {
             Ok(None) => Ok(()),
             Ok(Some(live)) => Err(set_removed_under(&self.spec, &live)),
             Err(error) => {
@@ -435,11 +470,8 @@ impl Acquiring {
                     acquire::Event::Done
                 }
                 Err(error) => {
-                    // What was started is recorded, and must not stay for the next one.
-                    let finished = finish_recorded(&spec, self.set(), false, || Ok(()));
-                    if let Err(trouble) = finished {
-                        tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
-                    }
+                    // What was started must not stay for the next one.
+                    self.finish_spawned();
                     let removed = matches!(self.set().snapshot(), Err(SetError::Gone));
                     self.failed(if removed { Error::set_removed(&spec.name, "start it") } else { cannot_start(error) })
                 }
@@ -462,21 +494,38 @@ impl Acquiring {
         }
     }
 
+    /// Ends what a guardian has started and nobody is to have: what is recorded, or, if the set has gone, what the guardian said.
+    fn finish_spawned(&mut self) {
+        let spec = Arc::clone(&self.spec);
+        let finished = match (finish_recorded(&spec, self.set(), false, || Ok(())), self.spawned.take()) {
+            (Err(Trouble::Set(SetError::Gone)), Some((pid, start))) => {
+                stop_process(&spec, self.set(), pid, start, Told::Nothing, Some(None)).map_err(Trouble::Other)
+            }
+            (Err(Trouble::Set(SetError::Gone)), None) => Ok(()),
+            (finished, _) => finished,
+        };
+        if let Err(trouble) = finished {
+            tracing::error!(service = %spec.name, ?trouble, "cannot stop what was started and cannot be used");
+        }
+    }
+
     /// Has a new guardian start the service as its child. The one before, which holds no state, makes way for it.
     fn start_declared(&mut self, command: &ServiceCommand) -> Result<ServiceInfo> {
         let spec = Arc::clone(&self.spec);
         let prepared = Prepared::new(&spec, command)?;
         prepared.prepare_once(&spec, |launch| self.launch(&spec, launch, None))?;
         let (mut launch, mark) = prepared.launch(&spec)?;
-        let reports = self.launch(&spec, &mut launch, prepared.stopper())?;
-        prepared.await_ready(&spec, self.set(), &mark, reports)
+        let spawned = self.launch(&spec, &mut launch, prepared.stopper())?;
+        self.spawned = spawned.as_ref().ok().map(|spawned| (spawned.pid, spawned.start));
+        let guardian = self.read().ok().and_then(|snapshot| snapshot.guardian_pid());
+        prepared.await_ready(&spec, guardian, &mark, spawned)
     }
 
     /// Has a new guardian start something as its child. The one before, which holds no state, makes way for it, and what it
     /// had started is finished.
     ///
     /// What comes back tells whether it was started, and is recorded.
-    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Reports>> {
+    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Spawned>> {
         /// A guardian of somebody who was killed may come in between, and record what it starts before it is found.
         const ATTEMPTS: usize = 5;
         let read = |error| Error::set(&spec.name, "read the semaphore set", error);
@@ -501,9 +550,7 @@ impl Acquiring {
                 Err(Trouble::Set(error)) => return Err(read(error)),
                 Err(Trouble::Other(error)) => return Err(error),
             }
-            let view = snapshot.view();
-            // Whoever holds it from before holds another pipe, unless it is the one that we have.
-            let complete = self.witness.is_some() || view.generation == 0 || view.clients == 1;
+            let complete = self.all_hold_one_pipe(&snapshot);
             if !complete {
                 // The kernel would take the end of the few who hold the new one for everybody's.
                 launch.program.floor_signal = 0;
@@ -513,12 +560,11 @@ impl Acquiring {
             if made.witness.is_some() {
                 self.witness = made.witness;
             }
-            let mut reports = made.reports;
             attempts += 1;
-            match reports.started() {
-                Ok(true) => return Ok(Ok(reports)),
-                Ok(false) if attempts < ATTEMPTS => {}
-                Ok(false) => return Ok(Err(io::Error::other("guardians of clients that were killed came in between"))),
+            match Spawned::from_reports(made.reports) {
+                Ok(Some(spawned)) => return Ok(Ok(spawned)),
+                Ok(None) if attempts < ATTEMPTS => {}
+                Ok(None) => return Ok(Err(io::Error::other("guardians of clients that were killed came in between"))),
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -540,7 +586,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, Told::Nothing, record.declared.then_some(None))
+                stop_process(&self.spec, self.set(), pid, start, Told::Nothing, record.declared.then_some(None))
             }
             _ => Ok(()),
         };
@@ -567,7 +613,11 @@ impl Acquiring {
         let process = match info.pid() {
             Some(pid) => match Process::open(pid)? {
                 Some(process) if !process.has_ended() => Some((pid, process)),
-                _ => return wrong(format!("the process {pid}, which the callback says was started, is not running")),
+                _ => {
+                    let whose =
+                        if self.spec.declared.is_some() { "" } else { ", which the callback says was started," };
+                    return wrong(format!("the process {pid}{whose} is not running"));
+                }
             },
             None if !self.spec.settings.linger.is_zero() => {
                 return wrong("a service without a pid cannot linger: nobody could stop it later".into());
@@ -594,7 +644,8 @@ impl Acquiring {
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
             declared: self.spec.declared.is_some(),
-            pipe: snapshot.record().pipe,
+            // What callbacks started has no floor.
+            pipe: if self.spec.declared.is_some() { snapshot.record().pipe } else { 0 },
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {
@@ -607,6 +658,7 @@ impl Acquiring {
             Ok(()) => {
                 self.snapshot = self.set().snapshot().ok();
                 self.started = None;
+                self.spawned = None;
                 self.found = Some(Found { info, process: process.map(|(_, process)| process) });
                 Ok(acquire::Event::Done)
             }
@@ -621,7 +673,11 @@ impl Acquiring {
 
     /// Nobody knows what was started here, so it must not stay.
     fn discard(&mut self, hooks: &dyn Hooks) -> acquire::Event {
-        if let Some(info) = self.started.take() {
+        let started = self.started.take();
+        if self.spec.declared.is_some() {
+            // Its descendants, too: there is no callback that would see to them.
+            self.finish_spawned();
+        } else if let Some(info) = started {
             let process = info.pid().map(|pid| (pid, Process::open(pid)));
             let mut asked = false;
             if hooks.stops() {
@@ -648,7 +704,11 @@ impl Acquiring {
     fn fail(&mut self, leave: bool) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(SetError::Gone) => return acquire::Event::Done,
+            // Nothing is being started any more, under whatever set.
+            Err(SetError::Gone) => {
+                self.spec.hints.remove_about(self.set().id());
+                return acquire::Event::Done;
+            }
             Err(error) => {
                 tracing::warn!(service = %self.spec.name, ?error, "cannot tell other processes that the start failed");
                 self.give_back();
@@ -725,6 +785,9 @@ impl Acquiring {
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            return;
+        }
         // No thread could be started for the rest of it, or a callback's panic came through.
         if self.machine.is_under_way() {
             let set = self.set();
@@ -744,6 +807,7 @@ impl Drop for Acquiring {
 pub(super) struct Releasing {
     machine: Release,
     action: release::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Set,
     info: Option<(ServiceInfo, Option<Known>)>,
@@ -772,7 +836,7 @@ pub(super) enum Released {
 impl Releasing {
     pub(super) fn new(spec: &Arc<Spec>, member: &Arc<Member>, stops: bool) -> Self {
         // A guardian that is the service's parent stops it, whether or not it lingers before.
-        let to_guardian = !spec.settings.linger.is_zero() || spec.declared.is_some();
+        let to_guardian = !spec.settings.linger.is_zero() || has_parent(spec);
         let machine = Release::new(to_guardian, stops);
         let mut releasing = Self::of_set(spec, member.set, None, machine);
         releasing.member = Some(Arc::clone(member));
@@ -787,7 +851,8 @@ impl Releasing {
     ) -> Self {
         let spec = Arc::clone(spec);
         let (info, asked, member, from_outside, error) = (None, false, None, false, None);
-        Self { machine, action, spec, set, info, asked, member, from_outside, witness, error }
+        let origin = Origin::here();
+        Self { machine, action, origin, spec, set, info, asked, member, from_outside, witness, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -832,6 +897,10 @@ impl Releasing {
                 (A::Remove, _) => self.remove(),
                 (A::Unlock, _) => self.event(self.set.apply(&UNLOCK)),
             };
+            // As for `Acquiring`: a forked child comes back from `on_last_release`.
+            if !self.origin.is_here() {
+                return Released::Over(Ok(release::Outcome::Left));
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "release");
             self.action = self.machine.next(event);
         }
@@ -842,7 +911,7 @@ impl Releasing {
     }
 
     fn awaits_stop(&self) -> bool {
-        self.spec.declared.is_some() && self.spec.settings.linger.is_zero()
+        has_parent(&self.spec) && self.spec.settings.linger.is_zero()
     }
 
     /// The guardian wakes with the lock, in the very instant in which the last one leaves. It gives it back, or removes
@@ -1023,10 +1092,15 @@ impl Releasing {
 impl Drop for Releasing {
     fn drop(&mut self) {
         // No thread could be started for it, or it panicked: the guardian waits for heirs that live.
-        if self.machine.is_heir() {
+        if self.machine.is_heir() && self.origin.is_here() {
             let _ = self.set.apply(&RESIGN);
         }
     }
+}
+
+/// Whether the service's guardian is its parent.
+const fn has_parent(spec: &Spec) -> bool {
+    guardian::IS_PARENT && spec.declared.is_some()
 }
 
 /// Stops what runs, on behalf of somebody who holds nothing, and says how that went.
@@ -1114,7 +1188,7 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
                 (false, None) => Told::Nothing,
             };
             let sweeps = record.declared.then(|| snapshot.guardian_pid());
-            stop_process(spec, pid, start, how, sweeps).map_err(Trouble::Other)?
+            stop_process(spec, set, pid, start, how, sweeps).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -1147,13 +1221,13 @@ enum Told {
 }
 
 /// `sweeps`: none of its descendants may stay, among them the children of this guardian.
-fn stop_process(spec: &Spec, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
+fn stop_process(spec: &Spec, set: Set, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
     let sweep = || {
         if let Some(guardian) = sweeps {
-            sys::service::sweep(pid, start, guardian);
+            sys::service::sweep(set, pid, start, guardian);
         }
     };
     let Some(process) = process else {

@@ -34,6 +34,23 @@ use ticket::Ticket;
 
 pub(crate) use ticket::Pending;
 
+/// The process that began something. A child that is forked in the middle of it has a copy, which has to do nothing: what
+/// that has taken in the kernel is its parent's.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    pid: u32,
+}
+
+impl Origin {
+    fn here() -> Self {
+        Self { pid: crate::sys::current_pid() }
+    }
+
+    fn is_here(self) -> bool {
+        self.pid == crate::sys::current_pid()
+    }
+}
+
 /// What a program says of a service, callbacks apart.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -166,8 +183,7 @@ pub(crate) struct Lease {
     spec: Arc<Spec>,
     /// The callbacks for a release that nobody awaits.
     hooks: Arc<dyn Hooks>,
-    /// Who made it: a forked child's copy is nothing.
-    pid: u32,
+    origin: Origin,
     released: bool,
 }
 
@@ -252,7 +268,8 @@ fn spawn_acquiring(
     later: &Arc<dyn Hooks>,
 ) -> Result<()> {
     // Dropped, whether the thread has run or not, or panicked: nobody waits for an answer that never comes.
-    let job = Job { entry: Arc::clone(entry), spec: Arc::clone(spec), later: Arc::clone(later), result: None };
+    let (origin, result) = (Origin::here(), None);
+    let job = Job { origin, entry: Arc::clone(entry), spec: Arc::clone(spec), later: Arc::clone(later), result };
     spawn(spec, move || {
         let mut acquiring = acquiring;
         let result = match acquiring.finish(&*hooks, &mut || !job.entry.is_wanted()) {
@@ -269,11 +286,12 @@ fn spawn(spec: &Spec, run: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 fn no_thread(spec: &Spec, error: io::Error) -> Error {
-    let error = if error.raw_os_error() == Some(libc::EINVAL) {
-        let what = "cannot start a thread to wait on: who has called unshare(CLONE_NEWPID), or setns to a PID namespace, can make none";
-        Error::new(ErrorKind::System, what).source(error).help("acquire it before, or in a child process")
-    } else {
-        Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").source(error)
+    let error = match watch::why_no_thread(&error) {
+        Some((why, help)) => {
+            let what = format!("cannot start a thread to wait on: {why}");
+            Error::new(ErrorKind::System, what).source(error).help(help)
+        }
+        None => Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").source(error),
     };
     error.service(&spec.name)
 }
@@ -292,6 +310,7 @@ fn may_take(spec: &Spec) -> Result<bool> {
 /// A thread's work on an entry, which it ends when it is dropped.
 #[derive(Debug)]
 struct Job {
+    origin: Origin,
     entry: Arc<Entry>,
     spec: Arc<Spec>,
     later: Arc<dyn Hooks>,
@@ -301,6 +320,10 @@ struct Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        // In a forked child nobody waits, and what is locked stays locked.
+        if !self.origin.is_here() {
+            return;
+        }
         let result = self.result.take().unwrap_or_else(|| {
             Err(Error::new(ErrorKind::System, "the thread that acquired it could not be started, or panicked")
                 .service(&self.spec.name))
@@ -447,7 +470,7 @@ impl Lease {
             member: Arc::clone(member),
             spec: Arc::clone(spec),
             hooks: Arc::clone(hooks),
-            pid: crate::sys::current_pid(),
+            origin: Origin::here(),
             released: false,
         }
     }
@@ -521,7 +544,7 @@ impl Lease {
     /// Gives the handle up without giving its share of the reference back: the process keeps that until it ends, whatever
     /// program it becomes.
     pub(crate) fn keep(self) -> Result<()> {
-        if self.pid != crate::sys::current_pid() {
+        if !self.origin.is_here() {
             let what = "a forked child's copy of a handle has no reference that could be kept";
             return Err(Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name));
         }
@@ -550,7 +573,7 @@ impl Lease {
     }
 
     fn begin_release(&mut self, hooks: Arc<dyn Hooks>) -> BegunRelease {
-        if mem::replace(&mut self.released, true) || self.pid != crate::sys::current_pid() {
+        if mem::replace(&mut self.released, true) || !self.origin.is_here() {
             return BegunRelease::Over(Ok(()));
         }
         let mut phase = self.entry.lock();
@@ -579,7 +602,8 @@ impl Lease {
             }
         };
         let (ticket, pending) = ticket::ticket();
-        let job = Stop { entry: Arc::clone(&self.entry), ticket: Some(ticket), result: Ok(()) };
+        let (origin, entry) = (self.origin, Arc::clone(&self.entry));
+        let job = Stop { origin, entry, ticket: Some(ticket), result: Ok(()) };
         let (spec, later) = (Arc::clone(&self.spec), Arc::clone(&self.hooks));
         let spawned = spawn(&self.spec, move || {
             let result = left(releasing.finish(&*hooks), &spec, &later);
@@ -596,6 +620,7 @@ impl Lease {
 /// A thread's work on a release, which it ends when it is dropped.
 #[derive(Debug)]
 struct Stop {
+    origin: Origin,
     entry: Arc<Entry>,
     ticket: Option<Ticket<Result<()>>>,
     result: Result<()>,
@@ -609,6 +634,9 @@ impl Stop {
 
 impl Drop for Stop {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            return;
+        }
         settle_released(&self.entry);
         let result = mem::replace(&mut self.result, Ok(()));
         if let Some(Err(Err(error))) = self.ticket.take().map(|ticket| ticket.answer(result)) {

@@ -8,7 +8,7 @@
 
 use super::raw;
 use crate::error::{Error, ErrorKind};
-use crate::options::StopStep;
+use crate::options::{StopSignal, StopStep};
 use crate::sys::PerProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +21,26 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use rustix::process::Signal;
+
+/// The number of the signal that nothing withstands: the last step of every ladder.
+pub(crate) const FORCE: i32 = libc::SIGKILL;
+
+/// The number that a step of a ladder has for this signal.
+pub(crate) const fn signal_number(signal: StopSignal) -> i32 {
+    match signal {
+        StopSignal::Terminate => libc::SIGTERM,
+        StopSignal::Interrupt => libc::SIGINT,
+        StopSignal::Quit => libc::SIGQUIT,
+        StopSignal::Hangup => libc::SIGHUP,
+        StopSignal::User1 => libc::SIGUSR1,
+        StopSignal::User2 => libc::SIGUSR2,
+    }
+}
+
+/// Whether the system has reached one of its limits, for instance on open files.
+pub(crate) fn is_limit(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOMEM))
+}
 
 /// A process, held: its number is not given to another one in what this can do with it.
 #[derive(Debug)]
@@ -187,6 +207,8 @@ pub(super) struct Stat {
     pub(super) zombie: bool,
     pub(super) parent: u32,
     pub(super) session: u32,
+    /// Whether it is just ending, and has closed its files, or will; or has ended.
+    pub(super) ending: bool,
     /// In clock ticks since boot.
     pub(super) start: u64,
 }
@@ -213,7 +235,9 @@ impl Stat {
             })
         };
         let zombie = line.get(after_name) == Some(&b'Z') && field(20)? == 1;
-        Some(Self { zombie, parent: field(4)? as u32, session: field(6)? as u32, start: field(22)? })
+        // PF_EXITING, which the kernel sets before anything else.
+        let ending = field(9)? & 4 != 0;
+        Some(Self { zombie, parent: field(4)? as u32, session: field(6)? as u32, ending, start: field(22)? })
     }
 }
 
@@ -273,7 +297,8 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let line = b"42 (a) b) c) S 7 8 9 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21\n";
-        assert_eq!(Stat::parse(line), Some(Stat { zombie: false, parent: 7, session: 9, start: 424_242 }));
+        let stat = Stat { zombie: false, parent: 7, session: 9, ending: true, start: 424_242 };
+        assert_eq!(Stat::parse(line), Some(stat));
         for line in [b"".as_slice(), b"42 (x) S 1", b"42 (x", b"42 (x)"] {
             assert_eq!(Stat::parse(line), None);
         }
@@ -305,6 +330,8 @@ mod tests {
         assert!(process.wait(None).expect("it can be awaited"), "a zombie, not reaped");
         let zombie = Process::open(child.id()).expect("it can be opened").expect("its number is taken");
         assert!(zombie.has_ended());
+        assert!(Stat::of(child.id()).expect("its number is taken").ending);
+        assert!(!Stat::of(std::process::id()).expect("this one").ending);
         child.wait().expect("it can be reaped");
         assert!(Process::open(child.id()).expect("no error").is_none());
     }

@@ -134,6 +134,12 @@ pub(crate) fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> 
     told.recv().unwrap_or_else(|_| Err(io::Error::other("the thread procref-watch has ended")))
 }
 
+/// Why there can be no thread, and what to do, where that is known and no limit.
+pub(crate) fn why_no_thread(error: &io::Error) -> Option<(&'static str, &'static str)> {
+    let why = "who has called unshare(CLONE_NEWPID), or setns to a PID namespace, can make none";
+    (error.raw_os_error() == Some(libc::EINVAL)).then_some((why, "acquire it before, or in a child process"))
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         // After a fork the set is shared with the parent, whose watch this is.

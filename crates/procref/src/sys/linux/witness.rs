@@ -13,6 +13,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat as Stat64};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::{fs, io};
 
@@ -52,9 +53,9 @@ impl Witness {
     /// The kernel has told the service to stop as soon as nobody had a writing end any more, and nobody can take that
     /// back: [`Floor::Abandoned`].
     pub(crate) fn of_service(pid: u32, service: &Process, pipe: u32) -> io::Result<Floor> {
-        let path = format!("/proc/{pid}/fd/{GUARDIAN_READS}");
-        let open = |access| {
-            let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let open = |thread: u32| {
+            let path = format!("/proc/{pid}/task/{thread}/fd/{GUARDIAN_READS}");
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
             // A regular file or a device that a service has under this number is looked at before it is opened.
             rustix::fs::stat(path.as_str()).and_then(|stat| {
                 if is_pipe(&stat, pipe) {
@@ -64,17 +65,59 @@ impl Witness {
                 }
             })
         };
-        let reads = match open(OFlags::RDONLY) {
-            Ok(reads) if fingerprint(reads.as_fd())? == pipe && !service.has_ended() => reads,
-            // The service has closed it, and so the kernel signals nobody.
-            Ok(_) | Err(Errno::NOENT) => return Ok(Floor::None),
-            Err(errno) => return Err(errno.into()),
+        let reads = loop {
+            // A thread that ends closes what it has; so does the first one of a process that lives on. Whoever is told to stop is
+            // for a moment a process that lives and has no files.
+            let Some(thread) = living_thread(pid) else { return Ok(Floor::Abandoned) };
+            match open(thread) {
+                Ok(reads) if fingerprint(reads.as_fd())? == pipe && !service.has_ended() => break reads,
+                Ok(_) | Err(Errno::NOENT | Errno::SRCH) if lives(thread) && !service.has_ended() => {
+                    // The service has closed it, and so the kernel signals nobody.
+                    return Ok(Floor::None);
+                }
+                Ok(_) | Err(Errno::NOENT | Errno::SRCH) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         };
         // End of file: nobody has a writing end. Nobody ever writes anything.
         if rustix::io::read(&reads, &mut [0_u8; 1]) == Ok(0) {
             return Ok(Floor::Abandoned);
         }
-        Ok(Floor::Held(Self { writes: open(OFlags::WRONLY)? }))
+        // By our own end: the service may end just now.
+        let path = format!("/proc/self/fd/{}", reads.as_raw_fd());
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(Floor::Held(Self { writes: rustix::fs::open(path, flags, Mode::empty())? }))
+    }
+
+    /// A writing end of the pipe that somebody else holds still, for who finds neither guardian nor service. `None`: nobody
+    /// holds it, of whom this process may know.
+    pub(crate) fn of_anybody(pipe: u32) -> io::Result<Option<Self>> {
+        for pid in numbers("/proc")? {
+            let Ok(fds) = numbers(&format!("/proc/{pid}/fd")) else { continue };
+            for fd in fds {
+                let path = format!("/proc/{pid}/fd/{fd}");
+                // To look at a file of somebody else's may take as long as its file system likes.
+                let holds = fs::read_link(&path)
+                    .is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"pipe:"))
+                    && rustix::fs::stat(path.as_str()).is_ok_and(|stat| is_pipe(&stat, pipe))
+                    && fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).is_ok_and(|info| is_for_writing(&info));
+                if !holds {
+                    continue;
+                }
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+                let writes = match rustix::fs::open(path.as_str(), flags, Mode::empty()) {
+                    Ok(writes) => writes,
+                    // It has just gone.
+                    Err(Errno::NOENT | Errno::SRCH) => continue,
+                    Err(errno) => return Err(errno.into()),
+                };
+                let found = Self { writes };
+                if found.is_of(pipe) {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Whether it is an end of that pipe.
@@ -224,6 +267,15 @@ fn is_for_writing(info: &str) -> bool {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
     flags.is_some_and(|flags| OFlags::from_bits_retain(flags) & OFlags::ACCMODE == OFlags::WRONLY)
+}
+
+/// A thread of this process that is not just ending.
+fn living_thread(pid: u32) -> Option<u32> {
+    numbers(&format!("/proc/{pid}/task")).ok()?.find(|&thread| lives(thread))
+}
+
+fn lives(thread: u32) -> bool {
+    Stat::of(thread).is_ok_and(|stat| !stat.ending)
 }
 
 fn is_ancestor(ancestor: u32, pid: u32) -> bool {
