@@ -124,8 +124,7 @@ fn a_redis_server_that_cannot_start_is_an_error_with_its_words() {
     let sandbox = Sandbox::new();
     let fake = "#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho no licence\nexit 3\n";
     let program = sandbox.folder().join("redis-server");
-    fs::write(&program, fake).expect("it is written");
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it may be executed");
+    procref_tests::sandbox::write_program(&program, fake);
     let output = demo(&sandbox, &["--redis"]).env("PATH", sandbox.folder()).output().expect("it runs");
     fs::remove_file(&program).expect("it is there");
     assert_eq!(output.status.code(), Some(125));

@@ -1,13 +1,14 @@
 //! Clients, guardians and services over one set, one kernel operation at a time.
 
 use crate::kernel::{Applied, Set, Undo};
+use crate::search::print;
 use procref::protocol::acquire::{self, Acquire, Ways};
 use procref::protocol::guardian::{self, Guardian};
 use procref::protocol::release::{self, Door, Release};
 use procref::protocol::set::{
     ANNOUNCE, ASK, ASK_NO_MORE, CLIENTS, GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, HEIR_SHUT, HEIRS,
     Instance, JOIN, LEAVE_AS_HEIR, LEAVE_LAST, LEAVE_NOT_LAST, LEAVE_TO_GUARDIAN, LOCK, LOCK_UNGUARDED, MARK_DOWN, Op,
-    RESIGN, Record, SOMEBODY_CAME, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
+    PID, RESIGN, Record, SOMEBODY_CAME, TAKE_LOCK, UNLOCK, WITHDRAW, WITHDRAW_AND_UNLOCK,
 };
 
 /// How far a search goes.
@@ -19,8 +20,14 @@ pub struct Config {
     pub rounds: u8,
     /// How many processes of ours are killed.
     pub kills: u8,
-    /// How many times the service dies by itself.
+    /// How many times the service's process dies by itself.
     pub deaths: u8,
+    /// How many times a health check begins to fail while the service's process goes on.
+    pub illnesses: u8,
+    /// How many times a client that finds the service dead or ill asks for it once more.
+    pub rechecks: u8,
+    /// How many times a client is forked.
+    pub forks: u8,
     /// How many starts fail.
     pub failures: u8,
     /// How many times somebody stops waiting.
@@ -33,6 +40,8 @@ pub struct Config {
     pub recovers: bool,
     /// Whether a guardian starts it as its child.
     pub declared: bool,
+    /// What the service's process has forked.
+    pub descendants: Descendants,
     /// By which door a client, in place of acquiring, stops the service from outside.
     pub outside: Option<Door>,
     /// A mistake that is made on purpose, to see that the search finds it.
@@ -46,16 +55,45 @@ impl Default for Config {
             rounds: 1,
             kills: 0,
             deaths: 0,
+            illnesses: 0,
+            rechecks: 0,
+            forks: 0,
             failures: 0,
             cancels: 0,
             removals: 0,
             lingers: false,
             recovers: false,
             declared: false,
+            descendants: Descendants::None,
             outside: None,
             mistake: None,
         }
     }
+}
+
+impl Config {
+    const fn ways(&self) -> Ways {
+        Ways { recovers: self.recovers, by_guardian: self.declared }
+    }
+
+    /// How many places there are for processes that are not guardians: clients, and behind them their children.
+    const fn people(&self) -> usize {
+        self.clients + self.forks as usize
+    }
+}
+
+/// What a service's process has forked, which lives on when that process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descendants {
+    /// Nothing.
+    None,
+    /// Processes that bear the service's marks. A service that makes itself a daemon is one of these whose first process
+    /// dies.
+    Marked,
+    /// Processes that have left their session and cleared their environment: only their parent tells whose they are.
+    Shed,
+    /// A callback starts what makes itself a daemon, and names the process that has ended by then instead of the daemon.
+    Misnamed,
 }
 
 /// Mistakes that the search must find.
@@ -81,13 +119,37 @@ pub enum Mistake {
     NoWitness,
     /// A guardian that was slow to begin records its service though nobody asks for it any more.
     RecordUnasked,
+    /// Who stops the service marks it as down when it has ended, not before.
+    StopBeforeDown,
+    /// A forked child's copy of a handle releases the reference, which is its parent's.
+    ForkedCopyReleases,
+    /// A forked child takes its parent's registry for its own.
+    ForkedRegistry,
+    /// A child that a callback has forked comes back from the callback, and goes on with its parent's transition.
+    ForkedTransition,
+    /// Only the service's own process is stopped.
+    NoSweep,
+    /// A service whose own process has ended is taken for one of which nothing is left.
+    EndedIsGone,
+    /// A service whose own process has ended counts as healthy for as long as a descendant lives.
+    DescendantIsService,
+    /// What a callback names is published without a look whether it lives.
+    PublishUnseen,
+    /// A guardian that loses its set does not know what it has started.
+    ForgottenChild,
 }
 
-/// A service's process.
+/// A service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
-    /// Whether it runs.
+    /// Whether its process runs.
     pub alive: bool,
+    /// Whether descendants of that run.
+    pub descendants: bool,
+    /// The guardian that is the foster parent of descendants that can be found by nothing else.
+    pub foster: Option<u8>,
+    /// Its health check fails.
+    pub ill: bool,
     /// Nobody knows of it: its starter was killed before it could be recorded.
     pub lost: bool,
 }
@@ -111,6 +173,8 @@ pub enum Task {
         started: Option<u8>,
         /// The guardian that was made, by its place among the processes.
         made: Option<u8>,
+        /// The service that it holds already, or has found well.
+        service: Option<u8>,
     },
     /// Holding a service.
     Holding {
@@ -155,7 +219,7 @@ pub enum Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Spawned {
     /// It is recorded, and runs.
-    Started,
+    Started(u8),
     /// Nobody asks for it any more, or somebody else's is recorded.
     Overtaken,
     /// The set has gone.
@@ -191,6 +255,17 @@ pub struct Process {
     pub undo: Undo,
     /// How often it will still acquire.
     pub rounds: u8,
+    /// What it has of its parent's, if it was forked.
+    pub inherited: Option<Inherited>,
+}
+
+/// What a forked child has of its parent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inherited {
+    /// The set whose pipe it has an end of.
+    pub set: u8,
+    /// The service, if the parent held it: the child has copies of its handles. Without, the end stays until it ends.
+    pub service: Option<u8>,
 }
 
 /// Everything.
@@ -216,8 +291,16 @@ pub struct World {
     pub cancels: u8,
     /// As above.
     pub removals: u8,
+    /// As above.
+    pub illnesses: u8,
+    /// As above.
+    pub rechecks: u8,
+    /// As above.
+    pub forks: u8,
     /// A guardian has been killed, or has been refused its work by a removed set.
     pub unguarded: bool,
+    /// A guardian has been killed.
+    pub guardian_killed: bool,
 }
 
 /// What the hints name.
@@ -231,13 +314,16 @@ pub enum Hint {
 
 /// How far the start of a declared service has come.
 enum Started {
-    /// To this step, with this guardian.
-    Goes(u8, Option<u8>),
+    /// To this step, with this guardian, and this service that it has started.
+    Goes(u8, Option<u8>, Option<u8>),
     /// To its end: it is this service.
     Is(u8),
     /// To another one.
     Failed,
 }
+
+/// The step in which what was started and is not ready is ended.
+const NOT_READY: u8 = 10;
 
 /// A promise that was broken.
 pub type Broken = String;
@@ -245,7 +331,39 @@ pub type Broken = String;
 /// What a step was, for people.
 pub type Label = String;
 
-type Next = Vec<(Label, Result<World, Broken>)>;
+/// Something that can happen next.
+#[derive(Debug)]
+pub struct Step {
+    /// What it is, for people; empty where nobody asks.
+    pub label: Label,
+    /// Nobody can count on it: somebody is killed, a start fails.
+    pub fault: bool,
+    /// What comes of it.
+    pub to: Result<World, Broken>,
+}
+
+/// All that can happen next.
+struct Next {
+    steps: Vec<Step>,
+    named: bool,
+    fault: bool,
+}
+
+impl Next {
+    fn name(&self, name: std::fmt::Arguments<'_>) -> Label {
+        if self.named { name.to_string() } else { Label::new() }
+    }
+
+    fn push(&mut self, (label, to): (Label, Result<World, Broken>)) {
+        self.steps.push(Step { label, fault: self.fault, to });
+    }
+
+    fn fault(&mut self, add: impl FnOnce(&mut Self)) {
+        self.fault = true;
+        add(self);
+        self.fault = false;
+    }
+}
 
 fn gone() -> Applied {
     Applied::Refused
@@ -262,11 +380,15 @@ impl World {
             heir: None,
             undo: Undo::default(),
             rounds: config.rounds,
+            inherited: None,
         };
+        let unborn = Process { alive: false, rounds: 0, ..client.clone() };
+        let mut processes = vec![client; config.clients];
+        processes.resize(config.people(), unborn);
         Self {
             set: None,
             sets: 0,
-            processes: vec![client; config.clients],
+            processes,
             services: Vec::new(),
             hints: None,
             kills: config.kills,
@@ -274,7 +396,11 @@ impl World {
             failures: config.failures,
             cancels: config.cancels,
             removals: config.removals,
+            illnesses: config.illnesses,
+            rechecks: config.rechecks,
+            forks: config.forks,
             unguarded: false,
+            guardian_killed: false,
         }
     }
 
@@ -311,27 +437,95 @@ impl World {
         }
     }
 
-    /// Somebody of ours ends a service.
+    fn is_ill(&self, service: u8) -> bool {
+        self.services.get(usize::from(service)).is_some_and(|service| service.ill)
+    }
+
+    fn recorded(&self, number: u8) -> Option<u8> {
+        match self.snapshot(number)?.record().instance {
+            Instance::Process { pid, .. } => Some(pid as u8 - 1),
+            _ => None,
+        }
+    }
+
+    /// Somebody of ours ends a service's process.
     fn stop(&mut self, service: u8, who: &str) -> Result<(), Broken> {
         if !self.alive(service) {
             return Ok(());
         }
         let held = |process: &Process| matches!(process.task, Task::Holding { service: held, .. } if held == service);
-        if let Some(holder) = self.processes.iter().position(|process| process.alive && held(process)) {
+        if let Some(holder) = self.processes.iter().position(|process| process.alive && held(process))
+            && !self.is_ill(service)
+        {
             return Err(format!("{who} stops service {service}, which client {holder} holds"));
         }
-        if let Some(service) = self.services.get_mut(usize::from(service)) {
-            service.alive = false;
+        if self.set.is_some_and(|set| set.snapshot().view().up && self.recorded(set.number) == Some(service)) {
+            return Err(format!("{who} stops service {service}, which is still up"));
         }
+        self.dies(service);
         Ok(())
     }
 
-    /// A service is started.
-    fn start(&mut self, who: usize) -> Result<u8, Broken> {
-        if let Some(other) = self.services.iter().position(|service| service.alive && !service.lost) {
-            return Err(format!("client {who} starts a service while service {other} runs"));
+    /// A service's process ends, by itself or not.
+    fn dies(&mut self, service: u8) {
+        let adopts = |guardian: &u8| self.processes.get(usize::from(*guardian)).is_some_and(|process| process.alive);
+        let foster = self.services.get(usize::from(service)).and_then(|service| service.foster).filter(adopts);
+        if let Some(service) = self.services.get_mut(usize::from(service)) {
+            service.alive = false;
+            service.ill = false;
+            service.foster = foster;
         }
-        self.services.push(Service { alive: true, lost: false });
+    }
+
+    /// Ends what is left of a service whose process has gone. `guardian`: the one whose children are looked at, too.
+    fn sweep(&mut self, service: u8, guardian: Option<u8>, config: &Config) {
+        if let Some(service) = self.services.get_mut(usize::from(service))
+            && (config.descendants != Descendants::Shed || (guardian.is_some() && service.foster == guardian))
+        {
+            service.descendants = false;
+            service.foster = None;
+        }
+    }
+
+    /// The same for what the set records, if it is still there, and its guardian's children.
+    fn sweep_recorded(&mut self, set: u8, config: &Config) {
+        if let (Some(service), Some(snapshot)) = (self.recorded(set), self.snapshot(set)) {
+            self.sweep(service, snapshot.guardian_pid().map(|guardian| guardian as u8 - 1), config);
+        }
+    }
+
+    /// Somebody of ours ends a service's process, and says whether he goes on with what that has left.
+    fn finish(&mut self, service: u8, who: &str, config: &Config) -> Result<bool, Broken> {
+        let ended = !self.alive(service);
+        self.stop(service, who)?;
+        Ok(match config.mistake {
+            Some(Mistake::NoSweep) => false,
+            Some(Mistake::EndedIsGone) if ended => false,
+            _ => config.declared,
+        })
+    }
+
+    /// What `on_last_release` does beside asking the service's process to end: what it has started is its own affair.
+    fn callback_stops(&mut self, service: u8, config: &Config) {
+        if !config.declared
+            && let Some(service) = self.services.get_mut(usize::from(service))
+        {
+            service.descendants = false;
+        }
+    }
+
+    /// A service is started.
+    fn start(&mut self, who: usize, config: &Config) -> Result<u8, Broken> {
+        // Of a callback's service, procref knows one process only.
+        let runs = |service: &Service| !service.lost && (service.alive || (service.descendants && config.declared));
+        if let Some(other) = self.services.iter().position(runs) {
+            let what = if self.alive(other as u8) { "" } else { "a descendant of " };
+            return Err(format!("client {who} starts a service while {what}service {other} runs"));
+        }
+        let descendants = config.descendants != Descendants::None;
+        let foster = (config.descendants == Descendants::Shed).then_some(who as u8);
+        let alive = config.descendants != Descendants::Misnamed;
+        self.services.push(Service { alive, descendants, foster, ill: false, lost: false });
         Ok((self.services.len() - 1) as u8)
     }
 
@@ -342,21 +536,11 @@ impl World {
     fn make_guardian_that(&mut self, spawns: bool, number: u8, config: &Config) -> u8 {
         let (machine, action) = Guardian::new(config.lingers, spawns);
         let task = Task::Guarding { machine, action, step: 0, set: number, said: false, spawned: None, hinted: None };
-        let guardian = Process { alive: true, task, job: Job::None, heir: None, undo: Undo::default(), rounds: 0 };
+        let (heir, undo, inherited) = (None, Undo::default(), None);
+        let guardian = Process { alive: true, task, job: Job::None, heir, undo, rounds: 0, inherited };
         // The place of a dead one can be used again: nobody waits for it, or it would have been seen to be dead.
-        let clients = config.clients;
-        let awaited = |place: usize| {
-            self.processes.iter().any(|process| {
-                let made = match (&process.task, &process.job) {
-                    (Task::Acquiring { made, .. } | Task::Releasing { made, .. }, Job::None) => *made,
-                    (_, Job::Replacing { made, .. }) => *made,
-                    _ => None,
-                };
-                made == Some(place as u8)
-            })
-        };
-        let place = (clients..self.processes.len())
-            .find(|&place| self.processes.get(place).is_some_and(|process| !process.alive) && !awaited(place));
+        let place = (config.people()..self.processes.len())
+            .find(|&place| self.processes.get(place).is_some_and(|process| !process.alive) && !self.is_awaited(place));
         match place {
             Some(place) => {
                 if let Some(slot) = self.processes.get_mut(place) {
@@ -371,6 +555,16 @@ impl World {
         }
     }
 
+    /// Whether somebody still asks what became of the guardian that he has made.
+    fn is_awaited(&self, place: usize) -> bool {
+        let place = Some(place as u8);
+        self.processes.iter().any(|process| {
+            let by_task =
+                matches!(&process.task, Task::Acquiring { made, .. } | Task::Releasing { made, .. } if *made == place);
+            by_task || matches!(&process.job, Job::Replacing { made, .. } if *made == place)
+        })
+    }
+
     /// Whether a guardian that was made watches (`Some(true)`), has ended (`Some(false)`), or is under way.
     fn made(&self, place: u8) -> Option<bool> {
         let process = self.processes.get(usize::from(place))?;
@@ -382,8 +576,13 @@ impl World {
     }
 
     fn end(&mut self, process: usize) {
+        // Orphans of which nothing else tells are nobody's from here on.
+        for service in self.services.iter_mut().filter(|service| service.foster == Some(process as u8)) {
+            service.foster = None;
+        }
         let Some(process) = self.processes.get_mut(process) else { return };
         process.alive = false;
+        process.inherited = None;
         let undo = std::mem::take(&mut process.undo);
         if let Some(set) = &mut self.set {
             set.take_back(&undo);
@@ -398,8 +597,9 @@ impl World {
         {
             service.lost = true;
         }
-        if victim >= config.clients {
+        if victim >= config.people() {
             self.unguarded = true;
+            self.guardian_killed = true;
         }
         self.end(victim);
         if let Some(process) = self.processes.get_mut(victim) {
@@ -431,58 +631,224 @@ impl World {
         }
     }
 
-    /// Everything that can happen next.
+    /// Everything that can happen next. `named`: with names.
     #[must_use]
-    pub fn next(&self, config: &Config) -> Next {
-        let mut next = Vec::new();
+    pub fn next(&self, config: &Config, named: bool) -> Vec<Step> {
+        let mut next = Next { steps: Vec::new(), named, fault: false };
         for place in 0..self.processes.len() {
-            let Some(process) = self.processes.get(place).filter(|process| process.alive) else { continue };
-            self.steps(place, process, config, &mut next);
-            if self.kills > 0 {
-                let mut world = self.clone();
-                world.kills -= 1;
-                world.kill(place, config);
-                next.push((format!("kill {place}"), Ok(world)));
-            }
-        }
-        if self.deaths > 0 {
-            for place in 0..self.services.len() {
-                if self.services.get(place).is_some_and(|service| service.alive) {
-                    let mut world = self.clone();
-                    world.deaths -= 1;
-                    if let Some(service) = world.services.get_mut(place) {
-                        service.alive = false;
-                    }
-                    next.push((format!("service {place} dies"), Ok(world)));
-                }
-            }
-        }
-        if self.removals > 0 && self.set.is_some() {
-            let mut world = self.clone();
-            world.removals -= 1;
-            world.set = None;
-            world.unguarded = true;
-            next.push(("ipcrm".into(), Ok(world)));
-        }
-        next
-    }
-
-    /// Whether nothing can happen any more but what goes wrong.
-    #[must_use]
-    pub fn is_quiet(&self, config: &Config) -> bool {
-        let mut next = Vec::new();
-        for (place, process) in self.processes.iter().enumerate() {
-            if process.alive {
+            if let Some(process) = self.processes.get(place).filter(|process| process.alive) {
                 self.steps(place, process, config, &mut next);
             }
         }
-        next.is_empty()
+        next.fault(|next| self.faults(config, next));
+        next.steps
+    }
+
+    /// What can go wrong, and what need not happen.
+    fn faults(&self, config: &Config, next: &mut Next) {
+        let mut push = |label: std::fmt::Arguments<'_>, edit: &dyn Fn(&mut Self)| {
+            let mut world = self.clone();
+            edit(&mut world);
+            let label = next.name(label);
+            next.push((label, Ok(world)));
+        };
+        let lives = |place: &usize| self.processes.get(*place).is_some_and(|process| process.alive);
+        if self.kills > 0 {
+            for place in (0..self.processes.len()).filter(lives) {
+                push(format_args!("kill {place}"), &|world| {
+                    world.kills -= 1;
+                    world.kill(place, config);
+                });
+            }
+        }
+        let alive = |place: &u8| self.alive(*place);
+        if self.deaths > 0 {
+            for place in (0..self.services.len() as u8).filter(alive) {
+                push(format_args!("service {place} dies"), &|world| {
+                    world.deaths -= 1;
+                    world.dies(place);
+                });
+            }
+        }
+        if self.illnesses > 0 {
+            for place in (0..self.services.len() as u8).filter(|place| alive(place) && !self.is_ill(*place)) {
+                push(format_args!("service {place} falls ill"), &|world| {
+                    world.illnesses -= 1;
+                    if let Some(service) = world.services.get_mut(usize::from(place)) {
+                        service.ill = true;
+                    }
+                });
+            }
+        }
+        if self.removals > 0 && self.set.is_some() {
+            push(format_args!("ipcrm"), &|world| {
+                world.removals -= 1;
+                world.set = None;
+                world.unguarded = true;
+            });
+        }
+        if self.forks > 0 {
+            for place in (0..config.clients).filter(lives) {
+                push(format_args!("{place} is forked"), &|world| world.fork(place, config));
+            }
+        }
+    }
+
+    /// A client is forked, by any of its threads: the child has the memory and the descriptors, and no undo.
+    fn fork(&mut self, place: usize, config: &Config) {
+        let starts = |child: usize| self.hints.is_some_and(|(_, hint)| hint == Hint::Starter(child as u8));
+        let is_free = |child: &usize| self.processes.get(*child).is_some_and(|it| !it.alive) && !starts(*child);
+        let Some(child) = (config.clients..config.people()).find(is_free) else { return };
+        self.forks -= 1;
+        let Some(parent) = self.processes.get(place) else { return };
+        let heir = parent.heir.as_ref().map(|heir| heir.3);
+        let (inherited, task) = match &parent.task {
+            Task::Holding { set, service } => (Some((*set, Some(*service))), Task::Idle),
+            // Inside `on_first_acquire`: the child comes back from it, too.
+            Task::Acquiring { machine, action: acquire::Action::Start, step: 1.., set, service, .. }
+                if config.mistake == Some(Mistake::ForkedTransition) =>
+            {
+                let mut machine = machine.clone();
+                let action = machine.next(acquire::Event::Failed);
+                let (service, set) = (*service, *set);
+                let task = Task::Acquiring { machine, action, step: 0, set, started: None, made: None, service };
+                (Some((set, None)), task)
+            }
+            Task::Acquiring { set, .. } | Task::Releasing { set, .. } => (Some((*set, None)), Task::Idle),
+            Task::Idle | Task::Guarding { .. } => (heir.map(|set| (set, None)), Task::Idle),
+        };
+        self.edit(child, |process| {
+            process.alive = true;
+            process.rounds = 1;
+            process.task = task;
+            process.inherited = inherited.map(|(set, service)| Inherited { set, service });
+        });
+    }
+
+    /// The same, as one state for all that differ by nothing that can ever matter: by which of several processes does
+    /// what, and by the numbers of what is gone.
+    #[must_use]
+    pub fn normal(mut self, config: &Config) -> Self {
+        self.forget_the_dead(config);
+        self.number_sets();
+        self.number_services();
+        for group in [0..config.clients, config.clients..config.people()] {
+            let starter = match self.hints {
+                Some((_, Hint::Starter(starter))) => Some(usize::from(starter)),
+                _ => None,
+            };
+            let key = |place: usize| (Some(place) == starter, self.processes.get(place).map(print));
+            let mut order: Vec<usize> = group.clone().collect();
+            order.sort_by_cached_key(|&place| key(place));
+            let sorted: Vec<Process> = order.iter().filter_map(|&place| self.processes.get(place).cloned()).collect();
+            if let (Some((set, _)), Some(to)) = (self.hints, order.iter().position(|&place| Some(place) == starter)) {
+                self.hints = Some((set, Hint::Starter((group.start + to) as u8)));
+            }
+            if let Some(slots) = self.processes.get_mut(group) {
+                slots.clone_from_slice(&sorted);
+            }
+        }
+        self
+    }
+
+    /// Guardians that have ended, and of whom nobody asks what became of them.
+    fn forget_the_dead(&mut self, config: &Config) {
+        for place in config.people()..self.processes.len() {
+            if self.processes.get(place).is_some_and(|process| !process.alive) && !self.is_awaited(place) {
+                self.edit(place, |process| process.task = Task::Idle);
+            }
+        }
+        while self.processes.len() > config.people()
+            && self.processes.last().is_some_and(|process| !process.alive && process.task == Task::Idle)
+        {
+            self.processes.pop();
+        }
+        // What the kernel would take back in a set that has gone.
+        let set = self.set.map(|set| set.number);
+        for process in &mut self.processes {
+            if Some(process.undo.set) != set || process.undo.adjustments == [0; 8] {
+                process.undo = Undo::default();
+            }
+        }
+    }
+
+    /// Every number of a set that somebody still uses.
+    fn sets_used(&mut self, mut with: impl FnMut(&mut u8)) {
+        let none = 0;
+        self.set.iter_mut().for_each(|set| with(&mut set.number));
+        self.hints.iter_mut().for_each(|(set, _)| with(set));
+        for process in &mut self.processes {
+            match &mut process.task {
+                Task::Idle => {}
+                Task::Acquiring { set, .. }
+                | Task::Holding { set, .. }
+                | Task::Releasing { set, .. }
+                | Task::Guarding { set, .. } => with(set),
+            }
+            if let Job::Replacing { set, .. } = &mut process.job {
+                with(set);
+            }
+            process.heir.iter_mut().for_each(|heir| with(&mut heir.3));
+            process.inherited.iter_mut().for_each(|inherited| with(&mut inherited.set));
+            if process.undo.set != none {
+                with(&mut process.undo.set);
+            }
+        }
+    }
+
+    fn number_sets(&mut self) {
+        // 0 is no set.
+        let mut used = vec![0];
+        self.sets_used(|set| used.push(*set));
+        used.sort_unstable();
+        used.dedup();
+        self.sets_used(|set| *set = used.iter().position(|old| old == set).unwrap_or(0) as u8);
+        self.sets = used.len() as u8 - 1;
+    }
+
+    /// Every number of a service that somebody still knows.
+    fn services_known(&mut self, mut with: impl FnMut(&mut u8)) {
+        if let Some((_, Hint::Service(service))) = &mut self.hints {
+            with(service);
+        }
+        if let Some(set) = &mut self.set
+            && let Instance::Process { pid, .. } = set.snapshot().record().instance
+            && let Some(value) = set.values.get_mut(usize::from(PID))
+        {
+            let mut service = pid as u8 - 1;
+            with(&mut service);
+            *value = u16::from(service) + 1;
+        }
+        for process in &mut self.processes {
+            match &mut process.task {
+                Task::Acquiring { started, service, .. } => started.iter_mut().chain(service).for_each(&mut with),
+                Task::Holding { service, .. } => with(service),
+                Task::Guarding { hinted, spawned, .. } => {
+                    hinted.iter_mut().for_each(&mut with);
+                    if let Some(Spawned::Started(service)) = spawned {
+                        with(service);
+                    }
+                }
+                Task::Idle | Task::Releasing { .. } => {}
+            }
+            process.inherited.iter_mut().filter_map(|inherited| inherited.service.as_mut()).for_each(&mut with);
+        }
+    }
+
+    fn number_services(&mut self) {
+        let mut known = Vec::new();
+        self.services_known(|service| known.push(*service));
+        let runs = |service: &Service| service.alive || service.descendants;
+        let stays = |(place, service): &(usize, &Service)| runs(service) || known.contains(&(*place as u8));
+        let kept: Vec<u8> = self.services.iter().enumerate().filter(stays).map(|(place, _)| place as u8).collect();
+        self.services_known(|service| *service = kept.iter().position(|old| old == service).unwrap_or(0) as u8);
+        self.services = kept.iter().filter_map(|&place| self.services.get(usize::from(place)).copied()).collect();
     }
 
     /// What must hold when nothing more happens.
     pub fn check_quiet(&self, config: &Config) -> Result<(), Broken> {
         for (place, process) in self.processes.iter().enumerate().filter(|(_, process)| process.alive) {
-            if place < config.clients {
+            if place < config.people() {
                 if process.task != Task::Idle || process.heir.is_some() || process.job != Job::None {
                     return Err(format!("client {place} waits for ever: {:?}", process.task));
                 }
@@ -490,18 +856,30 @@ impl World {
                 return Err(format!("guardian {place} stays: {:?}", process.task));
             }
         }
-        let left = self.services.iter().position(|service| service.alive && !service.lost);
+        let known = |service: &Service| {
+            // What lost its parent, its session and its environment is nobody's; and so is a daemon of a callback's
+            // making, if the callback gave another number and nobody lives who could call the one that stops it.
+            let swept = match config.descendants {
+                Descendants::None => false,
+                Descendants::Marked => config.declared,
+                Descendants::Shed => config.declared && self.kills == config.kills,
+                Descendants::Misnamed => self.kills == config.kills,
+            };
+            !service.lost && (service.alive || (service.descendants && swept))
+        };
+        let left = self.services.iter().position(known);
         if let Some(service) = left {
-            let recorded = self.set.is_some_and(|set| {
-                set.snapshot().record().instance == Instance::Process { pid: service as u32 + 1, start: 1 }
-            });
+            let recorded = self.set.is_some_and(|set| self.recorded(set.number) == Some(service as u8));
             let hinted = self.hints.is_some_and(|(_, hint)| hint == Hint::Service(service as u8));
-            if !self.unguarded {
+            if !self.unguarded || (config.declared && !self.guardian_killed) {
                 return Err(format!("service {service} runs, nobody holds it, and no guardian was killed"));
             }
             // When all have gone, the kernel itself stops a declared service.
             if !recorded && !hinted && !config.declared {
                 return Err(format!("service {service} runs, nobody holds it, and nothing tells of it"));
+            }
+            if recorded {
+                self.check_next_acquire(config)?;
             }
         }
         if let Some(set) = &self.set {
@@ -515,6 +893,32 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whoever comes when all others have gone finishes what is recorded before anything else, and leaves nothing.
+    fn check_next_acquire(&self, config: &Config) -> Result<(), Broken> {
+        /// Far more than it takes.
+        const MOST: usize = 300;
+        let calm = Config { kills: 0, mistake: config.mistake, ..*config };
+        let mut world = self.clone();
+        (world.kills, world.deaths, world.failures, world.cancels, world.removals) = (0, 0, 0, 0, 0);
+        (world.illnesses, world.rechecks, world.forks) = (0, 0, 0);
+        world.edit(0, |process| {
+            process.alive = true;
+            process.rounds = 1;
+        });
+        for _ in 0..MOST {
+            match world.next(&calm, false).into_iter().find(|step| !step.fault) {
+                Some(step) => world = step.to?,
+                None => break,
+            }
+        }
+        let runs = |service: &Service| !service.lost && (service.alive || (service.descendants && config.declared));
+        match world.services.iter().position(runs) {
+            Some(service) => Err(format!("service {service} is recorded, and the next acquire does not finish it")),
+            None if world.set.is_some() => Err("the next acquire leaves a set".into()),
+            None => Ok(()),
+        }
     }
 
     /// What must hold at any time.
@@ -536,20 +940,27 @@ impl World {
         match &process.task {
             Task::Idle if process.rounds > 0 => {
                 let mut world = self.clone();
-                let (machine, action) =
-                    Acquire::new(false, Ways { recovers: config.recovers, by_guardian: config.declared });
+                let (machine, action) = Acquire::new(false, config.ways());
+                let acquiring =
+                    Task::Acquiring { machine, action, step: 0, set: 0, started: None, made: None, service: None };
+                // Its registry is its own, and empty: whatever its parent holds, this is a process like any other.
+                let copied = process.inherited.and_then(|inherited| Some((inherited.set, inherited.service?)));
+                let task = match copied.filter(|_| config.mistake == Some(Mistake::ForkedRegistry)) {
+                    Some((set, service)) => Task::Holding { set, service },
+                    None => acquiring,
+                };
                 world.edit(place, |process| {
                     process.rounds -= 1;
-                    process.task = Task::Acquiring { machine, action, step: 0, set: 0, started: None, made: None };
+                    process.task = task;
                 });
-                next.push((format!("{place} acquires"), Ok(world)));
+                next.push((next.name(format_args!("{place} acquires")), Ok(world)));
                 if let (Some(door), Some(set)) = (config.outside, self.set) {
                     let (mut world, (machine, action)) = (self.clone(), Release::from_outside(door));
                     world.edit(place, |process| {
                         process.rounds -= 1;
                         process.task = Task::Releasing { machine, action, step: 0, set: set.number, made: None };
                     });
-                    next.push((format!("{place} stops it from outside"), Ok(world)));
+                    next.push((next.name(format_args!("{place} stops it from outside")), Ok(world)));
                 }
             }
             Task::Idle => {}
@@ -560,7 +971,18 @@ impl World {
                 world.edit(place, |process| {
                     process.task = Task::Releasing { machine, action, step: 0, set, made: None };
                 });
-                next.push((format!("{place} releases {service}"), Ok(world)));
+                next.push((next.name(format_args!("{place} releases {service}")), Ok(world)));
+                if self.rechecks > 0 && (!self.alive(*service) || self.is_ill(*service)) {
+                    let mut world = self.clone();
+                    world.rechecks -= 1;
+                    let (machine, action) = Acquire::new(true, config.ways());
+                    let service = Some(*service);
+                    world.edit(place, |process| {
+                        process.task =
+                            Task::Acquiring { machine, action, step: 0, set, started: None, made: None, service };
+                    });
+                    next.push((next.name(format_args!("{place} acquires again")), Ok(world)));
+                }
             }
             Task::Acquiring { .. } => self.acquire(place, config, next),
             Task::Releasing { .. } => self.release(place, config, next),
@@ -569,7 +991,34 @@ impl World {
         if process.heir.is_some() {
             self.inherit(place, config, next);
         }
+        if process.task == Task::Idle
+            && process.job == Job::None
+            && process.heir.is_none()
+            && (config.clients..config.people()).contains(&place)
+        {
+            self.child(place, process, config, next);
+        }
         self.replace(place, process, config, next);
+    }
+
+    /// What a forked child does beside acquiring.
+    fn child(&self, place: usize, process: &Process, config: &Config, next: &mut Next) {
+        if let Some(Inherited { set, service: Some(_) }) = process.inherited {
+            let mut world = self.clone();
+            let (machine, action) = Release::new(config.lingers || config.declared, !config.declared);
+            world.edit(place, |process| {
+                process.inherited = None;
+                // Who has another number than the process that made the handle does nothing but close its descriptors.
+                if config.mistake == Some(Mistake::ForkedCopyReleases) {
+                    process.task = Task::Releasing { machine, action, step: 0, set, made: None };
+                }
+            });
+            next.push((next.name(format_args!("{place} drops its copies")), Ok(world)));
+        }
+        let mut world = self.clone();
+        world.end(place);
+        world.tidy();
+        next.push((next.name(format_args!("{place} ends")), Ok(world)));
     }
 
     fn edit(&mut self, place: usize, edit: impl FnOnce(&mut Process)) {
@@ -582,28 +1031,30 @@ impl World {
     fn replace(&self, place: usize, process: &Process, config: &Config, next: &mut Next) {
         match process.job {
             Job::None => {
+                // It holds the reference, or did when this began.
                 let set = match process.task {
-                    Task::Holding { set, .. } => set,
+                    Task::Holding { set, .. } | Task::Releasing { set, .. } => set,
+                    Task::Acquiring { set, ref machine, .. } if machine.held() => set,
                     _ => return,
                 };
                 let mut world = self.clone();
                 if world.apply(place, set, &LOCK_UNGUARDED) == Some(Applied::Yes) {
                     world.edit(place, |process| process.job = Job::Replacing { set, made: None });
-                    next.push((format!("{place} replaces the guardian"), Ok(world)));
+                    next.push((next.name(format_args!("{place} replaces the guardian")), Ok(world)));
                 }
             }
             Job::Replacing { set, made: None } => {
                 let mut world = self.clone();
                 let made = Some(world.make_guardian(set, config));
                 world.edit(place, |process| process.job = Job::Replacing { set, made });
-                next.push((format!("{place} makes a guardian"), Ok(world)));
+                next.push((next.name(format_args!("{place} makes a guardian")), Ok(world)));
             }
             Job::Replacing { set, made: Some(made) } => {
                 if self.made(made).is_some() {
                     let mut world = self.clone();
                     let _ = world.unlock(place, set, config);
                     world.edit(place, |process| process.job = Job::None);
-                    next.push((format!("{place} unlocks after replacing"), Ok(world)));
+                    next.push((next.name(format_args!("{place} unlocks after replacing")), Ok(world)));
                 }
             }
         }
@@ -630,28 +1081,33 @@ impl World {
     #[expect(clippy::too_many_lines, reason = "one arm for each action")]
     fn acquire(&self, place: usize, config: &Config, next: &mut Next) {
         use acquire::{Action as A, Event as E};
-        let Some(Process { task: Task::Acquiring { machine, action, step, set, started, made }, .. }) =
+        let Some(Process { task: Task::Acquiring { machine, action, step, set, started, made, service }, .. }) =
             self.processes.get(place)
         else {
             return;
         };
-        let (action, step, set, started, made) = (*action, *step, *set, *started, *made);
-        let label = format!("{place} {action:?}/{step}");
+        let (action, step, set, started, made, service) = (*action, *step, *set, *started, *made, *service);
+        let label = next.name(format_args!("{place} {action:?}/{step}"));
         let mut world = self.clone();
         // Goes on within the action.
         let stay = |mut world: World, step: u8, started: Option<u8>, made: Option<u8>, next: &mut Next, label: &str| {
             world.edit(place, |process| {
-                process.task = Task::Acquiring { machine: machine.clone(), action, step, set, started, made };
+                process.task = Task::Acquiring { machine: machine.clone(), action, step, set, started, made, service };
             });
             next.push((label.to_owned(), Ok(world)));
         };
         let done = |mut world: World, event: E, set: u8, started: Option<u8>, next: &mut Next| {
+            let service = match event {
+                E::Healthy if action == A::Check => world.recorded(set),
+                E::Gone if !machine.held() => None,
+                _ => service,
+            };
             let mut machine = machine.clone();
             let action = machine.next(event);
             world.edit(place, |process| {
-                process.task = Task::Acquiring { machine, action, step: 0, set, started, made: None };
+                process.task = Task::Acquiring { machine, action, step: 0, set, started, made: None, service };
             });
-            next.push((format!("{label} -> {event:?}"), Ok(world)));
+            next.push((next.name(format_args!("{label} -> {event:?}")), Ok(world)));
         };
         let event = |applied: Option<Applied>| match applied {
             None => Some(E::Gone),
@@ -665,20 +1121,18 @@ impl World {
                 use acquire::Outcome as O;
                 let task = match outcome {
                     O::Joined | O::Started | O::Recovered => {
-                        let instance = world.snapshot(set).map(|snapshot| snapshot.record().instance);
-                        match started.or(match instance {
-                            Some(Instance::Process { pid, .. }) => Some(pid as u8 - 1),
-                            _ => None,
-                        }) {
-                            Some(service) => Task::Holding { set, service },
-                            // Removed in the meantime: held, but what, is not modelled further.
-                            None => Task::Idle,
-                        }
+                        started.or(service).map(|service| Task::Holding { set, service })
                     }
-                    _ => Task::Idle,
+                    // Who held it holds it still, whatever that is worth.
+                    _ => service.filter(|_| machine.held()).map(|service| Task::Holding { set, service }),
                 };
+                let task = task.unwrap_or(Task::Idle);
                 world.edit(place, |process| process.task = task);
                 next.push((label, Ok(world)));
+            }
+            (A::Look, _) if machine.held() => {
+                let event = seen(&world);
+                done(world, event, set, None, next);
             }
             (A::Look, _) => {
                 if world.set.is_none() {
@@ -709,7 +1163,7 @@ impl World {
                 if self.cancels > 0 {
                     let mut world = self.clone();
                     world.cancels -= 1;
-                    done(world, E::Cancelled, set, None, next);
+                    next.fault(|next| done(world, E::Cancelled, set, None, next));
                 }
                 let mut ops = TAKE_LOCK;
                 if config.mistake == Some(Mistake::LockWithoutUndo) {
@@ -738,34 +1192,41 @@ impl World {
                 }
             }
             (A::Check, _) => {
-                let event = match world.snapshot(set) {
-                    None => E::Gone,
-                    Some(snapshot) => match snapshot.record().instance {
-                        Instance::Process { pid, .. } if snapshot.view().up && world.alive(pid as u8 - 1) => E::Healthy,
-                        _ => E::Unhealthy,
-                    },
+                let up = world.snapshot(set).is_some_and(|snapshot| snapshot.view().up);
+                let descends = |service: &u8| {
+                    config.mistake == Some(Mistake::DescendantIsService)
+                        && world.services.get(usize::from(*service)).is_some_and(|service| service.descendants)
+                };
+                let fit = |service: &u8| (world.alive(*service) && !world.is_ill(*service)) || descends(service);
+                let event = match world.recorded(set) {
+                    _ if world.snapshot(set).is_none() => E::Gone,
+                    Some(service) if up && fit(&service) && !world.alive(service) => {
+                        next.push((label, Err(format!("client {place} is given service {service}, which has ended"))));
+                        return;
+                    }
+                    Some(service) if up && fit(&service) => E::Healthy,
+                    _ => E::Unhealthy,
                 };
                 done(world, event, set, None, next);
             }
-            (A::MarkDown, _) => match world.apply(place, set, &MARK_DOWN) {
+            (A::MarkDown, _) => match world.mark_down(place, set, config) {
                 None => done(world, E::Gone, set, None, next),
                 Some(_) => done(world, E::Done, set, None, next),
             },
             (A::Finish, 0) => match world.snapshot(set) {
                 None => done(world, E::Gone, set, None, next),
-                Some(snapshot) => {
-                    let mut result = Ok(());
-                    if let Instance::Process { pid, .. } = snapshot.record().instance
-                        && config.mistake != Some(Mistake::NoPredecessorRule)
-                    {
-                        result = world.stop(pid as u8 - 1, &format!("client {place}"));
-                    }
-                    match result {
-                        Ok(()) => stay(world, 1, None, None, next, &label),
+                Some(_) => {
+                    let recorded = world.recorded(set).filter(|_| config.mistake != Some(Mistake::NoPredecessorRule));
+                    match recorded.map_or(Ok(false), |it| world.finish(it, &format!("client {place}"), config)) {
+                        Ok(sweeps) => stay(world, if sweeps { 1 } else { 2 }, None, None, next, &label),
                         Err(broken) => next.push((label, Err(broken))),
                     }
                 }
             },
+            (A::Finish, 1) => {
+                world.sweep_recorded(set, config);
+                stay(world, 2, None, None, next, &label);
+            }
             (A::Finish, _) => {
                 let forgetting = world.snapshot(set).map(|snapshot| snapshot.forgetting());
                 let applied = forgetting.and_then(|forgetting| world.apply(place, set, &forgetting));
@@ -793,16 +1254,26 @@ impl World {
                 done(world, E::Failed, set, None, next);
             }
             (A::Start | A::Recover, 0) => {
+                // What an instance has left whose set was removed before its process ended.
+                if let Some((other, Hint::Service(service))) = world.hints.filter(|_| config.declared)
+                    && other != set
+                    && config.mistake != Some(Mistake::NoSweep)
+                {
+                    world.sweep(service, None, config);
+                }
                 world.hints = Some((set, Hint::Starter(place as u8)));
                 stay(world, 1, None, None, next, &label);
             }
-            (A::Start, step) if config.declared => match self.start_declared(place, (step, set, made), config) {
-                Ok(Some((world, Started::Goes(step, made)))) => stay(world, step, None, made, next, &label),
+            (A::Start, step) if config.declared => match self.start_declared(place, (step, set, made, started), config)
+            {
+                Ok(Some((world, Started::Goes(step, made, started)))) => {
+                    stay(world, step, started, made, next, &label);
+                }
                 Ok(Some((world, Started::Is(service)))) => {
                     if self.failures > 0 {
                         let mut world = self.clone();
                         world.failures -= 1;
-                        stay(world, 9, None, None, next, "it does not become ready");
+                        next.fault(|next| stay(world, NOT_READY, started, None, next, "it does not become ready"));
                     }
                     done(world, E::Done, set, Some(service), next);
                 }
@@ -814,30 +1285,73 @@ impl World {
                 if self.failures > 0 {
                     let mut world = self.clone();
                     world.failures -= 1;
-                    done(world, E::Failed, set, None, next);
+                    next.fault(|next| done(world, E::Failed, set, None, next));
                 }
-                match world.start(place) {
+                // Whoever recovers a service sees to the one that was.
+                let old = world.recorded(set).filter(|_| action == A::Recover);
+                let ended = old.map_or(Ok(()), |old| {
+                    world.callback_stops(old, config);
+                    world.stop(old, &format!("client {place}"))
+                });
+                match ended.and_then(|()| world.start(place, config)) {
                     Ok(service) => done(world, E::Done, set, Some(service), next),
                     Err(broken) => next.push((label, Err(broken))),
                 }
             }
             (A::Publish, 0) => {
+                if started.is_none_or(|service| !world.alive(service)) && config.mistake != Some(Mistake::PublishUnseen)
+                {
+                    done(world, E::Failed, set, started, next);
+                } else {
+                    stay(world, 1, started, None, next, &label);
+                }
+            }
+            (A::Publish, 1) => {
                 world.hints = started.map(|service| (set, Hint::Service(service)));
-                stay(world, 1, started, None, next, &label);
+                stay(world, 2, started, None, next, &label);
             }
             (A::Publish, _) => {
+                if let Some(service) = started.filter(|service| !world.alive(*service) && self.deaths == config.deaths)
+                {
+                    next.push((label, Err(format!("client {place} publishes service {service}, which had ended"))));
+                    return;
+                }
                 let publishing = world.snapshot(set).map(|snapshot| {
                     let instance = Instance::Process { pid: u32::from(started.unwrap_or(0)) + 1, start: 1 };
-                    let generation = snapshot.next_generation();
-                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0, declared: false, pipe: 0 })
+                    let (generation, declared) = (snapshot.next_generation(), config.declared);
+                    snapshot.publishing(&Record { instance, port: 0, generation, details: 0, declared, pipe: 0 })
                 });
                 let applied = publishing.and_then(|publishing| world.apply(place, set, &publishing));
                 if let Some(event) = event(applied) {
                     done(world, event, set, started, next);
                 }
             }
+            // The set may have gone: then what the guardian has said is ended.
+            (A::Discard, 0) if config.declared => {
+                let who = format!("client {place}");
+                match started.map_or(Ok(false), |service| world.finish(service, &who, config)) {
+                    Ok(sweeps) => stay(world, if sweeps { 1 } else { 2 }, started, None, next, &label),
+                    Err(broken) => next.push((label, Err(broken))),
+                }
+            }
+            (A::Discard, 1) => {
+                let guardian = world.snapshot(set).and_then(|snapshot| snapshot.guardian_pid());
+                if let Some(service) = started {
+                    world.sweep(service, guardian.map(|guardian| guardian as u8 - 1), config);
+                }
+                stay(world, 2, started, None, next, &label);
+            }
+            (A::Discard, 2) => {
+                let forgetting = world.snapshot(set).map(|snapshot| snapshot.forgetting());
+                let _ = forgetting.and_then(|forgetting| world.apply(place, set, &forgetting));
+                world.forget_hints(set);
+                done(world, E::Done, set, None, next);
+            }
             (A::Discard, _) => {
-                let result = started.map_or(Ok(()), |service| world.stop(service, &format!("client {place}")));
+                let result = started.map_or(Ok(()), |service| {
+                    world.callback_stops(service, config);
+                    world.stop(service, &format!("client {place}"))
+                });
                 world.forget_hints(set);
                 match result {
                     Ok(()) => done(world, E::Done, set, None, next),
@@ -851,7 +1365,10 @@ impl World {
                 }
             }
             (A::Fail { leave }, 0) => match world.snapshot(set) {
-                None => done(world, E::Done, set, None, next),
+                None => {
+                    world.forget_hints(set);
+                    done(world, E::Done, set, None, next);
+                }
                 Some(snapshot) => {
                     let view = snapshot.view();
                     let alone = leave && view.clients <= 1 && !view.instance && !view.up;
@@ -895,65 +1412,84 @@ impl World {
         }
     }
 
+    fn mark_down(&mut self, place: usize, set: u8, config: &Config) -> Option<Applied> {
+        match config.mistake {
+            Some(Mistake::StopBeforeDown) => Some(Applied::Yes),
+            _ => self.apply(place, set, &MARK_DOWN),
+        }
+    }
+
     /// What a starter does that has a guardian start the service; `None`: it waits.
     fn start_declared(
         &self,
         place: usize,
-        (step, set, made): (u8, u8, Option<u8>),
+        (step, set, made, started): (u8, u8, Option<u8>, Option<u8>),
         config: &Config,
     ) -> Result<Option<(Self, Started)>, Broken> {
         use Started::{Failed, Goes, Is};
         let mut world = self.clone();
-        let Some(snapshot) = world.snapshot(set) else { return Ok(Some((world, Failed))) };
-        let recorded = match snapshot.record().instance {
-            Instance::Process { pid, .. } => Some(pid as u8 - 1),
-            _ => None,
-        };
-        let goes = match step {
-            1 => {
+        let snapshot = world.snapshot(set);
+        // Without the set, what the guardian has said.
+        let recorded = if snapshot.is_some() { world.recorded(set) } else { started };
+        let goes = match (step, snapshot) {
+            (..7, None) => Failed,
+            (1, _) => {
                 let _ = world.apply(place, set, &ASK);
-                Goes(2, None)
+                Goes(2, None, None)
             }
             // One that watches already holds no state, and makes way.
-            2 => match snapshot.guardian_pid() {
+            (2, Some(snapshot)) => match snapshot.guardian_pid() {
                 Some(guardian) => {
                     world.end(guardian as usize - 1);
                     world.tidy();
                     // Until this one has finished what that one had started, the kernel alone would see to it.
                     world.unguarded |= recorded.is_some();
-                    Goes(2, None)
+                    world.guardian_killed |= recorded.is_some();
+                    Goes(2, None, None)
                 }
-                None => Goes(3, None),
+                None => Goes(3, None, None),
             },
-            // What it may have started until just now is finished; and, from 9 on, what is not ready.
-            3 | 9 => match recorded {
-                Some(service) => {
-                    world.stop(service, &format!("client {place}"))?;
-                    Goes(step + 1, None)
+            // What it may have started until just now is finished; and so is what does not become ready.
+            (3 | NOT_READY, _) => match recorded {
+                Some(service) if world.finish(service, &format!("client {place}"), config)? => {
+                    Goes(step + 1, None, recorded)
                 }
-                None => Goes(if step == 3 { 5 } else { 11 }, None),
+                Some(_) => Goes(step + 2, None, None),
+                None => Goes(step + 3, None, None),
             },
-            4 | 10 => match world.apply(place, set, &snapshot.forgetting()) {
-                Some(Applied::Yes) => Goes(step + 1, None),
+            (4 | 11, _) => {
+                let guardian = snapshot.and_then(|snapshot| snapshot.guardian_pid());
+                if let Some(service) = recorded {
+                    world.sweep(service, guardian.map(|guardian| guardian as u8 - 1), config);
+                }
+                Goes(step + 1, None, None)
+            }
+            (5 | 12, Some(snapshot)) => match world.apply(place, set, &snapshot.forgetting()) {
+                Some(Applied::Yes) => Goes(step + 1, None, None),
                 _ => Failed,
             },
-            5 => Goes(6, Some(world.make_guardian_that(true, set, config))),
-            6 => match made.and_then(|made| self.made(made)) {
-                Some(true) => Goes(7, made),
-                Some(false) => Goes(2, None),
+            (6, _) => Goes(7, Some(world.make_guardian_that(true, set, config)), None),
+            (7, _) => match made.and_then(|made| self.made(made)) {
+                Some(true) => Goes(8, made, None),
+                Some(false) => Goes(2, None, None),
                 None => return Ok(None),
             },
-            7 => match self.spawned(made) {
-                Some(Spawned::Overtaken) => Goes(2, None),
-                Some(outcome) => {
+            (8, _) => match self.spawned(made) {
+                Some(Spawned::Overtaken) => Goes(2, None, None),
+                Some(Spawned::Started(service)) => {
                     let _ = world.apply(place, set, &ASK_NO_MORE);
-                    Goes(if outcome == Spawned::Started { 8 } else { 9 }, None)
+                    Goes(9, None, Some(service))
+                }
+                Some(Spawned::Failed) => {
+                    let _ = world.apply(place, set, &ASK_NO_MORE);
+                    Goes(NOT_READY, None, None)
                 }
                 None => return Ok(None),
             },
-            8 => match recorded {
+            // What becomes ready is awaited without a look at the set.
+            (9, _) => match started {
                 Some(service) if self.alive(service) => Is(service),
-                _ => Goes(9, None),
+                _ => Goes(NOT_READY, None, started),
             },
             _ => Failed,
         };
@@ -1005,7 +1541,7 @@ impl World {
         next: &mut Next,
     ) {
         use release::{Action as A, Event as E};
-        let label = format!("{place} {action:?}/{step}");
+        let label = next.name(format_args!("{place} {action:?}/{step}"));
         let mut world = self.clone();
         let stay = |mut world: World, step: u8, made: Option<u8>, next: &mut Next| {
             world.edit(place, |process| put(process, Some((machine.clone(), action, step)), made));
@@ -1015,7 +1551,7 @@ impl World {
             let mut machine = machine.clone();
             let action = machine.next(event);
             world.edit(place, |process| put(process, Some((machine, action, 0)), None));
-            next.push((format!("{label} -> {event:?}"), Ok(world)));
+            next.push((next.name(format_args!("{label} -> {event:?}")), Ok(world)));
         };
         let apply = |mut world: World, ops: &[Op], next: &mut Next| match world.apply(place, set, ops) {
             None => done(world, E::Gone, next),
@@ -1087,22 +1623,27 @@ impl World {
                 Some(snapshot) if snapshot.view().instance => stay(world, 1, None, next),
                 Some(_) => done(world, E::Refused, next),
             },
-            (A::MarkDown, _) => match world.apply(place, set, &MARK_DOWN) {
+            (A::MarkDown, _) => match world.mark_down(place, set, config) {
                 None => done(world, E::Gone, next),
                 Some(_) => done(world, E::Done, next),
             },
             // The callback only asks: the service may go on for a while.
-            (A::Stop, _) => done(world, E::Done, next),
+            (A::Stop, _) => {
+                if let Some(service) = world.recorded(set) {
+                    world.callback_stops(service, config);
+                }
+                done(world, E::Done, next);
+            }
             (A::Finish, 0) => {
-                let instance = world.snapshot(set).map(|snapshot| snapshot.record().instance);
-                let result = match instance {
-                    Some(Instance::Process { pid, .. }) => world.stop(pid as u8 - 1, &format!("client {place}")),
-                    _ => Ok(()),
-                };
-                match result {
-                    Ok(()) => stay(world, 1, None, next),
+                let recorded = world.recorded(set);
+                match recorded.map_or(Ok(false), |it| world.finish(it, &format!("client {place}"), config)) {
+                    Ok(sweeps) => stay(world, if sweeps { 1 } else { 2 }, None, next),
                     Err(broken) => next.push((label.clone(), Err(broken))),
                 }
+            }
+            (A::Finish, 1) => {
+                world.sweep_recorded(set, config);
+                stay(world, 2, None, next);
             }
             (A::Finish, _) => match world.snapshot(set).map(|snapshot| snapshot.forgetting()) {
                 None => done(world, E::Gone, next),
@@ -1132,7 +1673,7 @@ impl World {
             return;
         };
         let (action, step, set, said, spawned, hinted) = (*action, *step, *set, *said, *spawned, *hinted);
-        let label = format!("guardian {place} {action:?}/{step}");
+        let label = next.name(format_args!("guardian {place} {action:?}/{step}"));
         let mut world = self.clone();
         let stay = |mut world: World, step: u8, hinted: Option<u8>, next: &mut Next| {
             world.edit(place, |process| {
@@ -1149,7 +1690,7 @@ impl World {
             if event == E::Gone && hinted.is_none() {
                 world.unguarded = true;
             }
-            next.push((format!("{label} -> {event:?}"), Ok(world)));
+            next.push((next.name(format_args!("{label} -> {event:?}")), Ok(world)));
         };
         let apply = |mut world: World, ops: &[Op], next: &mut Next| match world.apply(place, set, ops) {
             None => done(world, E::Gone, said, None, next),
@@ -1171,11 +1712,11 @@ impl World {
                 });
                 let spawned = match announcing.and_then(|announcing| world.apply(place, set, &announcing)) {
                     None => Spawned::Failed,
-                    Some(Applied::Yes) => Spawned::Started,
+                    Some(Applied::Yes) => Spawned::Started(service as u8),
                     Some(_) => Spawned::Overtaken,
                 };
-                if spawned == Spawned::Started
-                    && let Err(broken) = world.start(place)
+                if matches!(spawned, Spawned::Started(_))
+                    && let Err(broken) = world.start(place, config)
                 {
                     next.push((label, Err(broken)));
                     return;
@@ -1186,7 +1727,7 @@ impl World {
                     let spawned = Some(spawned);
                     process.task = Task::Guarding { machine, action, step: 0, set, said, spawned, hinted };
                 });
-                next.push((format!("{label} -> {spawned:?}"), Ok(world)));
+                next.push((next.name(format_args!("{label} -> {spawned:?}")), Ok(world)));
             }
             (A::Exit, _) => {
                 world.end(place);
@@ -1228,7 +1769,7 @@ impl World {
                 done(world.clone(), E::TimedOut, said, None, next);
                 apply(world, &SOMEBODY_CAME, next);
             }
-            (A::MarkDown, _) => match world.apply(place, set, &MARK_DOWN) {
+            (A::MarkDown, _) => match world.mark_down(place, set, config) {
                 None => done(world, E::Gone, said, None, next),
                 Some(_) => done(world, E::Done, said, None, next),
             },
@@ -1236,11 +1777,19 @@ impl World {
                 None => done(world, E::Gone, said, None, next),
                 Some(Instance::None) => done(world, E::Done, said, None, next),
                 Some(Instance::Other) => done(world, E::Refused, said, None, next),
-                Some(Instance::Process { pid, .. }) => match world.stop(pid as u8 - 1, &format!("guardian {place}")) {
-                    Ok(()) => stay(world, 1, None, next),
-                    Err(broken) => next.push((label.clone(), Err(broken))),
-                },
+                Some(Instance::Process { pid, .. }) => {
+                    match world.finish(pid as u8 - 1, &format!("guardian {place}"), config) {
+                        Ok(sweeps) => stay(world, if sweeps { 1 } else { 2 }, None, next),
+                        Err(broken) => next.push((label.clone(), Err(broken))),
+                    }
+                }
             },
+            (A::Finish, 1) => {
+                if let Some(service) = world.recorded(set) {
+                    world.sweep(service, Some(place as u8), config);
+                }
+                stay(world, 2, None, next);
+            }
             (A::Finish, _) => match world.snapshot(set).map(|snapshot| snapshot.forgetting()) {
                 None => done(world, E::Gone, said, None, next),
                 Some(forgetting) => apply(world, &forgetting, next),
@@ -1261,7 +1810,13 @@ impl World {
             (A::AwaitPipe, 0) => {
                 let named = match world.hints {
                     Some((hinted, Hint::Service(service))) if hinted == set => Some(service),
-                    _ => None,
+                    // It knows what it has started, and so does nobody else if the starter is killed.
+                    _ => match spawned {
+                        Some(Spawned::Started(service)) if config.mistake != Some(Mistake::ForgottenChild) => {
+                            Some(service)
+                        }
+                        _ => None,
+                    },
                 };
                 match named {
                     Some(service) => stay(world, 1, Some(service), next),
@@ -1269,26 +1824,40 @@ impl World {
                 }
             }
             (A::AwaitPipe, _) => {
-                let holds = |process: &Process| match process.task {
+                let works = |process: &Process| match process.task {
                     Task::Acquiring { set: used, .. }
                     | Task::Holding { set: used, .. }
-                    | Task::Releasing { set: used, .. } => process.alive && used == set,
+                    | Task::Releasing { set: used, .. } => used == set,
                     _ => false,
+                };
+                let holds = |process: &Process| {
+                    let heir = process.heir.as_ref().is_some_and(|heir| heir.3 == set);
+                    let inherited = process.inherited.is_some_and(|inherited| inherited.set == set);
+                    process.alive && (works(process) || heir || inherited)
                 };
                 let zero = config.mistake == Some(Mistake::GoneIsZero);
                 if zero || !world.processes.iter().any(holds) {
                     done(world, E::Done, said, hinted, next);
                 }
             }
-            (A::FinishByHints, _) => {
-                let result = hinted.map_or(Ok(()), |service| world.stop(service, &format!("guardian {place}")));
-                if hinted.is_some() {
-                    world.forget_hints(set);
-                }
-                match result {
-                    Ok(()) => done(world, E::Done, said, None, next),
+            (A::FinishByHints, 0) => {
+                let finished = hinted.map_or(Ok(false), |it| world.finish(it, &format!("guardian {place}"), config));
+                match finished {
+                    Ok(sweeps) => stay(world, if sweeps { 1 } else { 2 }, hinted, next),
                     Err(broken) => next.push((label.clone(), Err(broken))),
                 }
+            }
+            (A::FinishByHints, 1) => {
+                if let Some(service) = hinted {
+                    world.sweep(service, Some(place as u8), config);
+                }
+                stay(world, 2, hinted, next);
+            }
+            (A::FinishByHints, _) => {
+                if world.hints.is_some_and(|(_, hint)| hinted.map(Hint::Service) == Some(hint)) {
+                    world.forget_hints(set);
+                }
+                done(world, E::Done, said, None, next);
             }
         }
     }

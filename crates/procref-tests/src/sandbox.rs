@@ -8,8 +8,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -339,6 +340,22 @@ pub fn reuse_number(id: i32, pid: u32) {
     // SAFETY: the kernel reads that many operations.
     let result = unsafe { libc::semop(id, operations.as_mut_ptr(), operations.len()) };
     assert_eq!(result, 0, "the set can be changed");
+}
+
+/// Writes a program that can be run at once. Another process does it: a child that this one forks meanwhile would have the file
+/// open for writing for a moment, and what is open for writing cannot be run (`ETXTBSY`).
+///
+/// # Panics
+///
+/// It cannot be written.
+pub fn write_program(path: &Path, text: &str) {
+    let mut install = Command::new("install");
+    install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped());
+    let mut install = install.spawn().expect("there is install(1)");
+    let mut input = install.stdin.take().expect("it is a pipe");
+    input.write_all(text.as_bytes()).expect("it reads");
+    drop(input);
+    assert!(install.wait().expect("it can be awaited").success(), "{} can be written", path.display());
 }
 
 /// Removes a semaphore set, as `ipcrm` does.

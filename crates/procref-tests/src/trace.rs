@@ -534,7 +534,7 @@ names! {
     SYS_bind SYS_brk SYS_chdir SYS_clock_gettime SYS_clone SYS_clone3 SYS_close SYS_close_range SYS_dup SYS_dup3
     SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_execve SYS_exit SYS_exit_group SYS_fcntl SYS_flock SYS_fstat
     SYS_ftruncate SYS_futex SYS_getdents64 SYS_getegid SYS_geteuid SYS_getgid SYS_getpid SYS_getppid SYS_getpriority
-    SYS_getrandom SYS_gettid SYS_getuid SYS_inotify_add_watch SYS_inotify_init1 SYS_ioctl SYS_kill SYS_lseek SYS_madvise
+    SYS_getrandom SYS_gettid SYS_getuid SYS_inotify_add_watch SYS_inotify_init1 SYS_ioctl SYS_kcmp SYS_kill SYS_lseek SYS_madvise
     SYS_memfd_create SYS_mkdirat SYS_mmap SYS_mprotect
     SYS_mremap SYS_munmap SYS_nanosleep SYS_newfstatat SYS_openat SYS_pidfd_open SYS_pidfd_send_signal SYS_pipe2
     SYS_ppoll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_pwrite64 SYS_read SYS_readlinkat SYS_renameat SYS_renameat2

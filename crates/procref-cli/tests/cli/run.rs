@@ -11,8 +11,7 @@ fn server(project: &Project) -> String {
     let name = project.text("@server");
     let program = project.folder.join(&name);
     let script = "#!/bin/sh\nexec redis-server --bind 127.0.0.1 --save '' --dir / --port \"$1\"\n";
-    fs::write(&program, script).expect("it can be written");
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it may be executed");
+    procref_tests::sandbox::write_program(&program, script);
     format!("./{name} {{port}}")
 }
 

@@ -120,8 +120,7 @@ fn a_command_that_cannot_be_run_starts_nothing() {
     assert!(!project.kept("@db").exists(), "nothing was started");
     // What only exec finds out.
     let program = project.folder.join("script");
-    fs::write(&program, "#!/nonexistent/interpreter\n").expect("it can be written");
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it may be executed");
+    sandbox::write_program(&program, "#!/nonexistent/interpreter\n");
     let said = project.output(["with", "@db", "--", "./script"]);
     said.assert_failed(127, "procref: cannot run `./script`: No such file or directory (os error 2)");
     project.sandbox.assert_nothing_left();

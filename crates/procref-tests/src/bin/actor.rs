@@ -125,11 +125,11 @@ impl Client {
             // The child's copies of the handles, kept by it: says what came of that, and goes.
             ["fork-keep"] => Ok(self.fork(|client| {
                 let kept = client.obey(&["keep"]).map_err(|error| error.kind());
-                std::process::exit(i32::from(kept != Err(procref::ErrorKind::InvalidInput)));
+                exit_of_child(i32::from(kept != Err(procref::ErrorKind::InvalidInput)));
             })),
             // A child that stays: says which it is.
             ["fork-stay"] => Ok(Self::fork_and_stay()),
-            ["fork-exit"] => Ok(self.fork(|_| std::process::exit(0))),
+            ["fork-exit"] => Ok(self.fork(|_| exit_of_child(0))),
             ["exec", program, arguments @ ..] => Err(Command::new(program).args(arguments).exec().into()),
             ["unshare", what] => unshare(what),
             ["setuid", user] => set_user(user.parse().map_err(procref::Error::other)?),
@@ -204,17 +204,25 @@ impl Client {
     /// Forks a child that does something, and waits for its end: says how that was.
     #[expect(unsafe_code, reason = "the standard library does not fork")]
     fn fork(&mut self, child: impl FnOnce(&mut Self)) -> String {
-        // SAFETY: the other threads of this program hold no lock while it is told to fork, as they sleep.
+        // SAFETY: the child takes no lock that another thread of this program may have held in that instant.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             child(self);
-            std::process::exit(0);
+            exit_of_child(0);
         }
         let mut status = 0;
         // SAFETY: the status is ours.
         unsafe { libc::waitpid(pid, &mut status, 0) };
         status.to_string()
     }
+}
+
+/// Ends a forked child as `exit(3)` does. `std::process::exit` takes a lock before, which the copy of a thread that was just
+/// ending holds for ever.
+#[expect(unsafe_code, reason = "the standard library's exit takes a lock")]
+fn exit_of_child(code: i32) -> ! {
+    // SAFETY: it is the only thread here.
+    unsafe { libc::exit(code) }
 }
 
 struct Callbacks {

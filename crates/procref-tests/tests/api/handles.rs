@@ -171,6 +171,46 @@ fn a_forked_child_gives_nothing_away() {
     bed.assert_balanced(1);
 }
 
+/// A callback that forks comes back twice. The child has the memory of its parent's start, but not its lock.
+#[test]
+#[expect(unsafe_code, reason = "fork")]
+fn a_child_that_comes_back_from_a_callback_gives_nothing_away() {
+    let bed = Bed::new();
+    let calls = Arc::clone(&bed.calls);
+    let (says, said) = std::sync::mpsc::channel();
+    let (goes, gate) = std::sync::mpsc::channel();
+    let gate = std::sync::Mutex::new(gate);
+    let service = bed
+        .blocking_builder()
+        .on_first_acquire(move || {
+            // SAFETY: the child comes back at once, with the only thread that it has, and ends with that.
+            match unsafe { libc::fork() } {
+                0 => Err("a child that could not become another program".into()),
+                child => {
+                    let mut status = -1;
+                    // SAFETY: this is our child, and the kernel fills the number.
+                    let reaped = unsafe { libc::waitpid(child, &raw mut status, 0) };
+                    says.send((reaped, status) == (child, 0)).expect("the test listens");
+                    crate::kit::receive(&gate.lock().expect("nobody panicked"), "leave to go on");
+                    calls.start()
+                }
+            }
+        })
+        .build()
+        .expect("it can be described");
+    std::thread::scope(|scope| {
+        let starter = scope.spawn(|| service.acquire());
+        assert!(crate::kit::receive(&said, "the child's end"), "it ends well");
+        let status = service.status().expect("the set is there");
+        assert_eq!((status.state, status.clients), (ServiceState::Changing, 1), "lock and reference are the parent's");
+        goes.send(()).expect("the callback waits");
+        let handle = starter.join().expect("no panic").expect("it starts");
+        assert_eq!(service.count().expect("it is counted"), 1);
+        handle.release().expect("it stops");
+    });
+    bed.assert_balanced(1);
+}
+
 /// While this process releases, the set goes before the process knows: that is no removed set.
 #[test]
 fn the_count_of_a_service_that_is_being_released_is_no_error() {

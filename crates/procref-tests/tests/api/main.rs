@@ -18,5 +18,6 @@ mod release;
 mod removed;
 mod start;
 mod status;
+mod threads;
 mod tracing;
 mod traits;

@@ -1,6 +1,9 @@
 //! Services that are declared by a command.
 
 mod beside;
+mod last;
+mod removed;
+mod room;
 
 use procref::blocking::{Builder, SharedService};
 use procref::ready::Ready;

@@ -46,6 +46,7 @@ fn errnos(stop: &Stop) -> &'static [i32] {
         "fcntl" if [F_DUPFD, F_DUPFD_CLOEXEC].contains(&(second as i32)) => &[EMFILE],
         "fcntl" if second as i32 == F_SETFL => &[EINTR, ENOMEM],
         "flock" => &[EINTR, ENOLCK],
+        "kcmp" => &[ENOSYS, EPERM],
         "memfd_create" => &[EMFILE, ENFILE, ENOMEM],
         "socket" => &[EACCES, EMFILE, ENFILE, ENOBUFS, ENOMEM],
         "bind" => &[EACCES, EADDRINUSE, ENOMEM],

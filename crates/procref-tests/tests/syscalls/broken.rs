@@ -137,9 +137,62 @@ fn no_room_for_the_process_that_probes_the_kernel() {
     assert_says(&output, "LimitReached", &["short-lived process", "os error 11"]);
 }
 
+/// A sandbox may forbid the question which threads share an undo list: then a thread that does has all of it to do.
+#[test]
+fn the_kernel_does_not_compare_threads() {
+    for (mode, says) in [("acquire-later", "starts\nstarts\nholds\n"), ("release", "starts\nreleased\n")] {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_traced"));
+        command.args([mode, &sandbox.name("s")]).arg(sandbox.runtime_dir());
+        let mut asked = 0;
+        let traced = trace(&sandbox, command, Follow::Threads, |stop| {
+            asked += usize::from(stop.number == libc::SYS_kcmp);
+            fails(libc::SYS_kcmp, libc::EPERM)(stop)
+        });
+        assert!(traced.status.success() && asked > 0, "{traced:?}");
+        assert_eq!(traced.output, says);
+    }
+}
+
 #[test]
 fn no_room_for_a_thread() {
     // glibc tries clone only where the kernel says that it does not know clone3.
     let output = acquire_under("acquire", fails(libc::SYS_clone3, libc::EAGAIN));
     assert_says(&output, "LimitReached", &["thread", "os error 11"]);
+}
+
+/// What the kernel says for a moment (RLIMIT_NPROC, execve(2)) is an error, and not what a guardian says who was overtaken.
+#[test]
+fn a_service_that_cannot_be_made_now_is_tried_once() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
+    command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("forked");
+    command.stderr(std::fs::File::create(sandbox.folder().join("stderr")).expect("a file"));
+    let mut tried = 0;
+    let traced = trace(&sandbox, command, Follow::Forks, |stop| {
+        let becomes_service = stop.number == libc::SYS_execve
+            && stop.index > 0
+            && stop.side == Side::Entry
+            && stop.read_text(stop.args[0]).is_ok_and(|path| path.ends_with("/sh"));
+        tried += usize::from(becomes_service);
+        if becomes_service { Then::Answer(-i64::from(libc::EAGAIN)) } else { Then::Go }
+    });
+    let said = std::fs::read_to_string(sandbox.folder().join("stderr")).expect("it is there");
+    assert!(!traced.status.success() && said.contains("code: 11"), "{traced:?}: {said}");
+    assert_eq!(tried, 1);
+}
+
+/// Nobody knows of what a callback has started until it is recorded, and to hold it takes a descriptor.
+#[test]
+fn what_was_started_does_not_stay_where_no_descriptor_is_left() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
+    let output = command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("fills").output();
+    let output = output.expect("it can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("StartFailed") && said.contains("code: 24"), "{said}");
+    sandbox.assert_no_process();
+    assert!(sandbox.sets().is_empty());
+    // To remove the hint of who was starting takes a descriptor, too.
+    std::fs::remove_dir_all(sandbox.runtime_dir()).expect("it is there");
 }

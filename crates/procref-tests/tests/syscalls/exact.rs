@@ -68,7 +68,7 @@ impl Running {
     }
 }
 
-/// The set is found and verified, joined, and read again: what it recorded before may have changed. Then the service and
+/// The thread is one that may: it shares the undo list of the program. The set is found and verified, joined, and read again: what it recorded before may have changed. Then the service and
 /// the guardian are held, and looked at while they are.
 #[test]
 fn a_join() {
@@ -78,6 +78,7 @@ fn a_join() {
     assert_calls(
         &calls,
         "
+        kcmp(undo lists)
         geteuid()
         semget(create)
         semctl(stat)
@@ -111,6 +112,8 @@ fn the_first_join_of_a_program() {
         &calls,
         "
         getpid()
+        epoll_create1()
+        clone3(thread)
         geteuid()
         semget(create)
         semctl(stat)
@@ -130,8 +133,6 @@ fn the_first_join_of_a_program() {
         open(/proc/guardian/fd/4)
         fstat(/proc/guardian/fd/4)
         ppoll(pidfd of guardian, now)
-        epoll_create1()
-        clone3(thread)
         epoll_ctl(add pidfd of guardian)
         ",
     );
@@ -146,6 +147,7 @@ fn a_join_of_a_service_with_metadata() {
     assert_calls(
         &calls,
         "
+        kcmp(undo lists)
         geteuid()
         semget(create)
         semctl(stat)
@@ -203,6 +205,7 @@ fn a_release_that_is_not_the_last() {
     assert_calls(
         &calls,
         "
+        kcmp(undo lists)
         semtimedop(CLIENTS-2 undo, CLIENTS+1 undo)
         close(pidfd of service)
         close(/proc/guardian/fd/4)
@@ -221,7 +224,9 @@ fn the_last_release() {
     assert_calls(
         &calls,
         "
+        kcmp(undo lists)
         semtimedop(CLIENTS-2 undo, CLIENTS+1 undo) = EAGAIN
+        kcmp(undo lists)
         clone3(thread)
 
         semtimedop(CLIENTS-1 undo, CLIENTS=0, LOCK=0 wait, LOCK+1 undo)
@@ -263,7 +268,9 @@ fn the_last_release_with_a_callback() {
     assert_calls(
         &calls,
         "
+        kcmp(undo lists)
         semtimedop(CLIENTS-2 undo, CLIENTS+1 undo) = EAGAIN
+        kcmp(undo lists)
         clone3(thread)
 
         semtimedop(CLIENTS-1 undo, CLIENTS=0, LOCK=0 wait, LOCK+1 undo)

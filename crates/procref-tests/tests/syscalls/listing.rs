@@ -139,6 +139,7 @@ impl<'a> Listing<'a> {
                 format!("{}, {}", fd(u32::from_ne_bytes(number).into()), if zero { "now" } else { "wait" })
             }
             "clone3" => "thread".into(),
+            "kcmp" if args[2] == 6 => "undo lists".into(),
             _ => String::new(),
         };
         let new = match name {

@@ -1,8 +1,8 @@
 //! Performs what the state machines of [`crate::protocol`] decide.
 
-use super::declared::{self, Prepared};
+use super::declared::{self, Prepared, Spawned};
 use super::hooks::{Hooks, NoHooks};
-use super::{Member, Spec, Watched};
+use super::{Member, Origin, Spec, Watched};
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
@@ -16,7 +16,6 @@ use crate::protocol::set::{
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
-use crate::sys::service::Reports;
 use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +27,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Acquiring {
     machine: Acquire,
     action: acquire::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Option<Set>,
     /// The set as it was last read.
@@ -36,6 +36,8 @@ pub(super) struct Acquiring {
     found: Option<Found>,
     /// What was started but is not published yet.
     started: Option<ServiceInfo>,
+    /// Its process, and when that started, where a guardian has started it.
+    spawned: Option<(u32, u64)>,
     witness: Option<Witness>,
     error: Option<Error>,
 }
@@ -67,11 +69,13 @@ impl Acquiring {
         Self {
             machine,
             action,
+            origin: Origin::here(),
             spec: Arc::clone(spec),
             set: held.map(|member| member.set),
             snapshot: None,
             found: None,
             started: None,
+            spawned: None,
             witness: held.and_then(|member| member.witness.as_ref()).and_then(|witness| witness.try_clone().ok()),
             error: None,
         }
@@ -113,6 +117,10 @@ impl Acquiring {
                 (A::Withdraw, _) => self.withdraw(),
                 (A::Abandon, _) => self.abandon(),
             };
+            // A child that a callback has forked, and that comes back from it: lock and reference are its parent's.
+            if !self.origin.is_here() {
+                return Progress::Cancelled;
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "acquire");
             // Nobody but a program that is not ours can be the cause of that.
             if let (acquire::Event::Refused, A::Announce | A::Lock | A::Unlock | A::Finish) = (event, self.action) {
@@ -433,7 +441,13 @@ impl Acquiring {
 
     /// A set that is removed in the middle of a start must not let a second one begin: the hint tells of this one.
     fn leave_hint(&self) -> Result<()> {
-        match self.spec.hints.write_starter(self.set().id()) {
+        // Whose set was removed before its process ended: nobody else knows what it has left.
+        let ended = |pid, start| {
+            if self.spec.declared.is_some() {
+                sys::service::sweep_marked(pid, start);
+            }
+        };
+        match self.spec.hints.write_starter(self.set().id(), ended) {
             Ok(None) => Ok(()),
             Ok(Some(live)) => Err(set_removed_under(&self.spec, &live)),
             Err(error) => {
@@ -456,15 +470,9 @@ impl Acquiring {
                     acquire::Event::Done
                 }
                 Err(error) => {
-                    // What was started is recorded, and must not stay for the next one.
-                    let finished = finish_recorded(&spec, self.set(), false, || Ok(()));
-                    if let Err(trouble) = finished {
-                        tracing::error!(service = %spec.name, ?trouble, "cannot stop what was not ready");
-                    }
+                    // What was started must not stay for the next one.
+                    self.finish_spawned();
                     let removed = matches!(self.set().snapshot(), Err(SetError::Gone));
-                    if removed {
-                        self.stop_unrecorded();
-                    }
                     self.failed(if removed { Error::set_removed(&spec.name, "start it") } else { cannot_start(error) })
                 }
             };
@@ -486,17 +494,18 @@ impl Acquiring {
         }
     }
 
-    /// The set was removed, and with it what was started is forgotten. It is who has the reading end of our pipe.
-    fn stop_unrecorded(&self) {
-        let stop = |witness: &Witness| -> io::Result<()> {
-            for (pid, process) in witness.readers()? {
-                sys::stop(&process, &self.spec.ladder, false)?;
-                sys::service::sweep(pid, process.start(), None);
+    /// Ends what a guardian has started and nobody is to have: what is recorded, or, if the set has gone, what the guardian said.
+    fn finish_spawned(&mut self) {
+        let spec = Arc::clone(&self.spec);
+        let finished = match (finish_recorded(&spec, self.set(), false, || Ok(())), self.spawned.take()) {
+            (Err(Trouble::Set(SetError::Gone)), Some((pid, start))) => {
+                stop_process(&spec, self.set(), pid, start, Told::Nothing, Some(None)).map_err(Trouble::Other)
             }
-            Ok(())
+            (Err(Trouble::Set(SetError::Gone)), None) => Ok(()),
+            (finished, _) => finished,
         };
-        if let Some(Err(error)) = self.witness.as_ref().map(stop) {
-            tracing::error!(service = %self.spec.name, %error, "cannot stop what was started for a set that was removed");
+        if let Err(trouble) = finished {
+            tracing::error!(service = %spec.name, ?trouble, "cannot stop what was started and cannot be used");
         }
     }
 
@@ -506,15 +515,17 @@ impl Acquiring {
         let prepared = Prepared::new(&spec, command)?;
         prepared.prepare_once(&spec, |launch| self.launch(&spec, launch, None))?;
         let (mut launch, mark) = prepared.launch(&spec)?;
-        let reports = self.launch(&spec, &mut launch, prepared.stopper())?;
-        prepared.await_ready(&spec, self.set(), &mark, reports)
+        let spawned = self.launch(&spec, &mut launch, prepared.stopper())?;
+        self.spawned = spawned.as_ref().ok().map(|spawned| (spawned.pid, spawned.start));
+        let guardian = self.read().ok().and_then(|snapshot| snapshot.guardian_pid());
+        prepared.await_ready(&spec, guardian, &mark, spawned)
     }
 
     /// Has a new guardian start something as its child. The one before, which holds no state, makes way for it, and what it
     /// had started is finished.
     ///
     /// What comes back tells whether it was started, and is recorded.
-    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Reports>> {
+    fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Spawned>> {
         /// A guardian of somebody who was killed may come in between, and record what it starts before it is found.
         const ATTEMPTS: usize = 5;
         let read = |error| Error::set(&spec.name, "read the semaphore set", error);
@@ -549,11 +560,12 @@ impl Acquiring {
             if made.witness.is_some() {
                 self.witness = made.witness;
             }
-            let mut reports = made.reports;
             attempts += 1;
-            match reports.started() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
-                result => return Ok(result.map(|()| reports)),
+            match Spawned::from_reports(made.reports) {
+                Ok(Some(spawned)) => return Ok(Ok(spawned)),
+                Ok(None) if attempts < ATTEMPTS => {}
+                Ok(None) => return Ok(Err(io::Error::other("guardians of clients that were killed came in between"))),
+                Err(error) => return Ok(Err(error)),
             }
         }
     }
@@ -574,7 +586,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, Told::Nothing, record.declared.then_some(None))
+                stop_process(&self.spec, self.set(), pid, start, Told::Nothing, record.declared.then_some(None))
             }
             _ => Ok(()),
         };
@@ -646,6 +658,7 @@ impl Acquiring {
             Ok(()) => {
                 self.snapshot = self.set().snapshot().ok();
                 self.started = None;
+                self.spawned = None;
                 self.found = Some(Found { info, process: process.map(|(_, process)| process) });
                 Ok(acquire::Event::Done)
             }
@@ -660,8 +673,12 @@ impl Acquiring {
 
     /// Nobody knows what was started here, so it must not stay.
     fn discard(&mut self, hooks: &dyn Hooks) -> acquire::Event {
-        if let Some(info) = self.started.take() {
-            let process = info.pid().and_then(|pid| Process::open(pid).ok().flatten());
+        let started = self.started.take();
+        if self.spec.declared.is_some() {
+            // Its descendants, too: there is no callback that would see to them.
+            self.finish_spawned();
+        } else if let Some(info) = started {
+            let process = info.pid().map(|pid| (pid, Process::open(pid)));
             let mut asked = false;
             if hooks.stops() {
                 match hooks.stop(info) {
@@ -671,9 +688,12 @@ impl Acquiring {
                     }
                 }
             }
-            if let Some(process) = process
-                && !sys::stop(&process, &self.spec.ladder, asked).unwrap_or(false)
-            {
+            let gone = match process {
+                Some((_, Ok(Some(process)))) => sys::stop(&process, &self.spec.ladder, asked).unwrap_or(false),
+                Some((pid, Err(_))) => sys::stop_apart(pid, &self.spec.ladder, asked),
+                None | Some((_, Ok(None))) => true,
+            };
+            if !gone {
                 tracing::error!(service = %self.spec.name, "cannot stop a service that could not be published");
             }
         }
@@ -684,8 +704,8 @@ impl Acquiring {
     fn fail(&mut self, leave: bool) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
+            // Nothing is being started any more, under whatever set.
             Err(SetError::Gone) => {
-                // Others would take this process for one that goes on with it.
                 self.spec.hints.remove_about(self.set().id());
                 return acquire::Event::Done;
             }
@@ -765,6 +785,9 @@ impl Acquiring {
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            return;
+        }
         // No thread could be started for the rest of it, or a callback's panic came through.
         if self.machine.is_under_way() {
             let set = self.set();
@@ -784,6 +807,7 @@ impl Drop for Acquiring {
 pub(super) struct Releasing {
     machine: Release,
     action: release::Action,
+    origin: Origin,
     spec: Arc<Spec>,
     set: Set,
     info: Option<(ServiceInfo, Option<Known>)>,
@@ -812,7 +836,7 @@ pub(super) enum Released {
 impl Releasing {
     pub(super) fn new(spec: &Arc<Spec>, member: &Arc<Member>, stops: bool) -> Self {
         // A guardian that is the service's parent stops it, whether or not it lingers before.
-        let to_guardian = !spec.settings.linger.is_zero() || spec.declared.is_some();
+        let to_guardian = !spec.settings.linger.is_zero() || has_parent(spec);
         let machine = Release::new(to_guardian, stops);
         let mut releasing = Self::of_set(spec, member.set, None, machine);
         releasing.member = Some(Arc::clone(member));
@@ -827,7 +851,8 @@ impl Releasing {
     ) -> Self {
         let spec = Arc::clone(spec);
         let (info, asked, member, from_outside, error) = (None, false, None, false, None);
-        Self { machine, action, spec, set, info, asked, member, from_outside, witness, error }
+        let origin = Origin::here();
+        Self { machine, action, origin, spec, set, info, asked, member, from_outside, witness, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -872,6 +897,10 @@ impl Releasing {
                 (A::Remove, _) => self.remove(),
                 (A::Unlock, _) => self.event(self.set.apply(&UNLOCK)),
             };
+            // As for `Acquiring`: a forked child comes back from `on_last_release`.
+            if !self.origin.is_here() {
+                return Released::Over(Ok(release::Outcome::Left));
+            }
             tracing::trace!(service = %self.spec.name, action = ?self.action, ?event, "release");
             self.action = self.machine.next(event);
         }
@@ -882,35 +911,45 @@ impl Releasing {
     }
 
     fn awaits_stop(&self) -> bool {
-        self.spec.declared.is_some() && self.spec.settings.linger.is_zero()
+        has_parent(&self.spec) && self.spec.settings.linger.is_zero()
     }
 
     /// The guardian wakes with the lock, in the very instant in which the last one leaves. It gives it back, or removes
     /// the set, when the service has been stopped.
+    ///
+    /// The ladder says how long the service's process may take. When that has ended, its descendants are looked for among all
+    /// processes, for which there is no time: it is waited for as long as there is a guardian to do it.
     fn leave_to_guardian(&mut self) -> release::Event {
-        /// A guardian that was stopped and continued in that instant takes the lock a little later.
-        const LATER: Duration = Duration::from_millis(10);
         let event = self.event(self.set.apply(&LEAVE_TO_GUARDIAN));
         if event != release::Event::Done || !self.awaits_stop() {
             return event;
         }
+        let set = self.set;
         let patience: u64 = self.spec.ladder.iter().map(|step| step.grace).fold(0, u64::saturating_add);
         let deadline = Instant::now().checked_add(Duration::from_millis(patience));
-        let late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let late = || {
+            let sweeps = |seen: Snapshot| seen.guardian_pid().is_some() && has_ended(&seen.record());
+            deadline.is_some_and(|deadline| Instant::now() >= deadline) && !set.snapshot().is_ok_and(sweeps)
+        };
         loop {
-            match self.set.apply_while_wanted(&AWAIT_UNLOCKED, late) {
+            match set.apply_while_wanted(&AWAIT_UNLOCKED, late) {
                 Ok(true) => {}
                 Ok(false) => break,
                 // It is over.
                 Err(_) => return event,
             }
-            match self.set.snapshot() {
-                Ok(snapshot) if snapshot.view().clients == 0 && snapshot.view().instance && !late() => {
-                    std::thread::sleep(LATER);
-                }
-                Ok(snapshot) if snapshot.view().clients == 0 && snapshot.view().instance => break,
-                // Stopped; or somebody has come, and it is theirs.
-                _ => return event,
+            let Ok(snapshot) = set.snapshot() else { return event };
+            let view = snapshot.view();
+            // Stopped; or somebody has come, and it is theirs.
+            if view.clients > 0 || !view.instance {
+                return event;
+            }
+            // A guardian that was stopped and continued in that instant takes the lock a little later, and so does one that
+            // takes the place of one that was killed.
+            match set.apply_while_wanted(&snapshot.next_change(), late) {
+                Ok(true) | Err(SetError::Refused) => {}
+                Ok(false) => break,
+                Err(_) => return event,
             }
         }
         let what = "it has not been stopped yet; its guardian goes on trying";
@@ -1050,10 +1089,15 @@ impl Releasing {
 impl Drop for Releasing {
     fn drop(&mut self) {
         // No thread could be started for it, or it panicked: the guardian waits for heirs that live.
-        if self.machine.is_heir() {
+        if self.machine.is_heir() && self.origin.is_here() {
             let _ = self.set.apply(&RESIGN);
         }
     }
+}
+
+/// Whether the service's guardian is its parent.
+const fn has_parent(spec: &Spec) -> bool {
+    guardian::IS_PARENT && spec.declared.is_some()
 }
 
 /// Stops what runs, on behalf of somebody who holds nothing, and says how that went.
@@ -1113,6 +1157,16 @@ fn known(record: &Record) -> Option<Known> {
     }
 }
 
+/// Whether the recorded process is known to have ended.
+fn has_ended(record: &Record) -> bool {
+    match record.instance {
+        Instance::Process { pid, start } => {
+            Process::open_recorded(pid, start).is_ok_and(|found| found.is_none_or(|process| process.has_ended()))
+        }
+        Instance::None | Instance::Other => false,
+    }
+}
+
 /// Makes sure that the recorded instance has gone, and forgets it. `asked`: it has just been asked to. `stop_other` stops what is not a process.
 fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce() -> Result<()>) -> Result<(), Trouble> {
     let snapshot = set.snapshot().map_err(Trouble::Set)?;
@@ -1131,7 +1185,7 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
                 (false, None) => Told::Nothing,
             };
             let sweeps = record.declared.then(|| snapshot.guardian_pid());
-            stop_process(spec, pid, start, how, sweeps).map_err(Trouble::Other)?
+            stop_process(spec, set, pid, start, how, sweeps).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -1164,13 +1218,13 @@ enum Told {
 }
 
 /// `sweeps`: none of its descendants may stay, among them the children of this guardian.
-fn stop_process(spec: &Spec, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
+fn stop_process(spec: &Spec, set: Set, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
     let sweep = || {
         if let Some(guardian) = sweeps {
-            sys::service::sweep(pid, start, guardian);
+            sys::service::sweep(set, pid, start, guardian);
         }
     };
     let Some(process) = process else {

@@ -25,6 +25,7 @@ use hooks::Hooks;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -32,6 +33,23 @@ use std::time::Duration;
 use ticket::Ticket;
 
 pub(crate) use ticket::Pending;
+
+/// The process that began something. A child that is forked in the middle of it has a copy, which has to do nothing: what
+/// that has taken in the kernel is its parent's.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    pid: u32,
+}
+
+impl Origin {
+    fn here() -> Self {
+        Self { pid: crate::sys::current_pid() }
+    }
+
+    fn is_here(self) -> bool {
+        self.pid == crate::sys::current_pid()
+    }
+}
 
 /// What a program says of a service, callbacks apart.
 #[derive(Debug)]
@@ -165,8 +183,7 @@ pub(crate) struct Lease {
     spec: Arc<Spec>,
     /// The callbacks for a release that nobody awaits.
     hooks: Arc<dyn Hooks>,
-    /// Who made it: a forked child's copy is nothing.
-    pid: u32,
+    origin: Origin,
     released: bool,
 }
 
@@ -220,7 +237,8 @@ pub(crate) fn begin(spec: &Arc<Spec>, hooks: Arc<dyn Hooks>, later: &Arc<dyn Hoo
         }
         Phase::Idle => {
             let mut acquiring = Acquiring::new(spec, hooks.recovers(), None);
-            match acquiring.advance() {
+            let progress = if may_take(spec)? { acquiring.advance() } else { Progress::WouldBlock };
+            match progress {
                 Progress::Holds(member) => {
                     let member = Arc::new(member);
                     *phase = Phase::Held { member: Arc::clone(&member), handles: 1 };
@@ -250,7 +268,8 @@ fn spawn_acquiring(
     later: &Arc<dyn Hooks>,
 ) -> Result<()> {
     // Dropped, whether the thread has run or not, or panicked: nobody waits for an answer that never comes.
-    let job = Job { entry: Arc::clone(entry), spec: Arc::clone(spec), later: Arc::clone(later), result: None };
+    let (origin, result) = (Origin::here(), None);
+    let job = Job { origin, entry: Arc::clone(entry), spec: Arc::clone(spec), later: Arc::clone(later), result };
     spawn(spec, move || {
         let mut acquiring = acquiring;
         let result = match acquiring.finish(&*hooks, &mut || !job.entry.is_wanted()) {
@@ -263,15 +282,35 @@ fn spawn_acquiring(
 }
 
 fn spawn(spec: &Spec, run: impl FnOnce() + Send + 'static) -> Result<()> {
-    let thread = std::thread::Builder::new().name("procref".into());
-    thread.spawn(run).map(drop).map_err(|error| {
-        Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").service(&spec.name).source(error)
-    })
+    watch::spawn("procref", run).map_err(|error| no_thread(spec, error))
+}
+
+fn no_thread(spec: &Spec, error: io::Error) -> Error {
+    let error = match watch::why_no_thread(&error) {
+        Some((why, help)) => {
+            let what = format!("cannot start a thread to wait on: {why}");
+            Error::new(ErrorKind::System, what).source(error).help(help)
+        }
+        None => Error::new(ErrorKind::LimitReached, "cannot start a thread to wait on").source(error),
+    };
+    error.service(&spec.name)
+}
+
+/// Whether this thread may change what is counted. If not, one that may has to: see [`watch`].
+fn may_take(spec: &Spec) -> Result<bool> {
+    let at_home = watch::is_at_home().map_err(|error| no_thread(spec, error))?;
+    if !at_home && !watch::is_in_same_ipc_namespace().map_err(|error| no_thread(spec, error))? {
+        let what = "this thread is in another IPC namespace than the one in which this program holds what it shares";
+        let error = Error::new(ErrorKind::Incompatible, what).service(&spec.name);
+        return Err(error.help("acquire it in another thread, or in a process of its own"));
+    }
+    Ok(at_home)
 }
 
 /// A thread's work on an entry, which it ends when it is dropped.
 #[derive(Debug)]
 struct Job {
+    origin: Origin,
     entry: Arc<Entry>,
     spec: Arc<Spec>,
     later: Arc<dyn Hooks>,
@@ -281,6 +320,10 @@ struct Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        // In a forked child nobody waits, and what is locked stays locked.
+        if !self.origin.is_here() {
+            return;
+        }
         let result = self.result.take().unwrap_or_else(|| {
             Err(Error::new(ErrorKind::System, "the thread that acquired it could not be started, or panicked")
                 .service(&self.spec.name))
@@ -427,7 +470,7 @@ impl Lease {
             member: Arc::clone(member),
             spec: Arc::clone(spec),
             hooks: Arc::clone(hooks),
-            pid: crate::sys::current_pid(),
+            origin: Origin::here(),
             released: false,
         }
     }
@@ -459,7 +502,7 @@ impl Lease {
             let what = "cannot be handed on: its guardian's pipe cannot be opened";
             Error::new(ErrorKind::System, what).service(&self.spec.name).source(error)
         };
-        let none = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let none = || io::Error::from(io::ErrorKind::NotFound);
         let witness = self.member.witness.as_ref().ok_or_else(none).and_then(Witness::for_another).map_err(cannot)?;
         Ok(Need { set: self.member.set, witness })
     }
@@ -501,9 +544,15 @@ impl Lease {
     /// Gives the handle up without giving its share of the reference back: the process keeps that until it ends, whatever
     /// program it becomes.
     pub(crate) fn keep(self) -> Result<()> {
-        if self.pid != crate::sys::current_pid() {
+        if !self.origin.is_here() {
             let what = "a forked child's copy of a handle has no reference that could be kept";
             return Err(Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name));
+        }
+        if watch::loses_by_exec() {
+            let what = "cannot be kept: this thread has called unshare(CLONE_SYSVSEM), or is in another IPC namespace, and the reference would end with the other threads";
+            let error = Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name);
+            let_go(self);
+            return Err(error.help("keep it in the thread that becomes another program, and do neither"));
         }
         let kept = self.member.witness.as_ref().map_or(Ok(()), Witness::keep_on_exec);
         if let Err(error) = kept {
@@ -524,7 +573,7 @@ impl Lease {
     }
 
     fn begin_release(&mut self, hooks: Arc<dyn Hooks>) -> BegunRelease {
-        if mem::replace(&mut self.released, true) || self.pid != crate::sys::current_pid() {
+        if mem::replace(&mut self.released, true) || !self.origin.is_here() {
             return BegunRelease::Over(Ok(()));
         }
         let mut phase = self.entry.lock();
@@ -543,7 +592,9 @@ impl Lease {
         };
         *phase = Phase::Busy { member: Some(Arc::clone(&member)), handles: 0, waiting: Vec::new() };
         drop(phase);
-        let releasing = match Releasing::new(&self.spec, &member, hooks.stops()).advance() {
+        let releasing = Releasing::new(&self.spec, &member, hooks.stops());
+        let may_give_back = watch::is_at_home().unwrap_or(false);
+        let releasing = match if may_give_back { releasing.advance() } else { Released::WouldBlock(releasing) } {
             Released::WouldBlock(releasing) => releasing,
             released => {
                 settle_released(&self.entry);
@@ -551,7 +602,8 @@ impl Lease {
             }
         };
         let (ticket, pending) = ticket::ticket();
-        let job = Stop { entry: Arc::clone(&self.entry), ticket: Some(ticket), result: Ok(()) };
+        let (origin, entry) = (self.origin, Arc::clone(&self.entry));
+        let job = Stop { origin, entry, ticket: Some(ticket), result: Ok(()) };
         let (spec, later) = (Arc::clone(&self.spec), Arc::clone(&self.hooks));
         let spawned = spawn(&self.spec, move || {
             let result = left(releasing.finish(&*hooks), &spec, &later);
@@ -568,6 +620,7 @@ impl Lease {
 /// A thread's work on a release, which it ends when it is dropped.
 #[derive(Debug)]
 struct Stop {
+    origin: Origin,
     entry: Arc<Entry>,
     ticket: Option<Ticket<Result<()>>>,
     result: Result<()>,
@@ -581,6 +634,9 @@ impl Stop {
 
 impl Drop for Stop {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            return;
+        }
         settle_released(&self.entry);
         let result = mem::replace(&mut self.result, Ok(()));
         if let Some(Err(Err(error))) = self.ticket.take().map(|ticket| ticket.answer(result)) {

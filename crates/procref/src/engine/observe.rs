@@ -65,10 +65,7 @@ fn await_files(spec: &Spec, watch: &Watch, process: Option<&Process>, deadline: 
 }
 
 fn cannot_watch(spec: &Spec, error: io::Error) -> Error {
-    let kind = match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOMEM) => ErrorKind::LimitReached,
-        _ => ErrorKind::System,
-    };
+    let kind = if sys::is_limit(&error) { ErrorKind::LimitReached } else { ErrorKind::System };
     let what = format!("cannot watch the folder {} for the service to come or go", spec.hints.location().0.display());
     Error::new(kind, what).service(&spec.name).source(error)
 }

@@ -300,10 +300,10 @@ impl Snapshot {
         self.value(LAYOUT) == 0
     }
 
-    /// The guardian's pid while one watches.
+    /// The guardian's process while one watches. `None` also where the kernel itself is the guardian, which has no number.
     #[must_use]
     pub fn guardian_pid(&self) -> Option<u32> {
-        (self.value(GUARDIAN) != 0).then(|| self.pieces(GUARDIAN_PID, 2) as u32)
+        Some(self.pieces(GUARDIAN_PID, 2) as u32).filter(|&pid| pid != 0 && self.value(GUARDIAN) != 0)
     }
 
     /// Fingerprint of the namespaces the set's pids belong to.
@@ -663,6 +663,8 @@ mod tests {
         assert_eq!(apply(&died, &seen.guarding(7)), None, "the view is stale");
         let next = apply(&died, &Snapshot::new(died).guarding(7)).expect("nobody watches");
         assert_eq!(Snapshot::new(next).guardian_pid(), Some(7));
+        let kernel = Snapshot::new(apply(&fresh(), &seen.guarding(0)).expect("nobody watches"));
+        assert_eq!((kernel.view().guarded, kernel.guardian_pid()), (true, None), "it is no process");
     }
 
     #[test]

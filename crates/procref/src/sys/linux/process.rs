@@ -2,25 +2,45 @@
 //!
 //! A pid is only an address while somebody holds the process. A recorded process is therefore a pid *and* the time it
 //! started at; it is held by a pidfd before it is looked at, and signalled only through that. A readable pidfd proves
-//! death. State `Z` in /proc proves nothing: a process whose main thread has ended shows it while it lives.
+//! death. State `Z` in /proc alone proves nothing: a process whose main thread has ended shows it while it lives.
 //!
 //! The guardian uses [`stop`] and [`Process`] too: nothing here allocates on the way there.
 
 use super::raw;
 use crate::error::{Error, ErrorKind};
-use crate::options::StopStep;
+use crate::options::{StopSignal, StopStep};
 use crate::sys::PerProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
 use std::ffi::CStr;
 use std::io;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use rustix::process::Signal;
+
+/// The number of the signal that nothing withstands: the last step of every ladder.
+pub(crate) const FORCE: i32 = libc::SIGKILL;
+
+/// The number that a step of a ladder has for this signal.
+pub(crate) const fn signal_number(signal: StopSignal) -> i32 {
+    match signal {
+        StopSignal::Terminate => libc::SIGTERM,
+        StopSignal::Interrupt => libc::SIGINT,
+        StopSignal::Quit => libc::SIGQUIT,
+        StopSignal::Hangup => libc::SIGHUP,
+        StopSignal::User1 => libc::SIGUSR1,
+        StopSignal::User2 => libc::SIGUSR2,
+    }
+}
+
+/// Whether the system has reached one of its limits, for instance on open files.
+pub(crate) fn is_limit(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOMEM))
+}
 
 /// A process, held: its number is not given to another one in what this can do with it.
 #[derive(Debug)]
@@ -136,6 +156,25 @@ pub(crate) fn stop(process: &Process, steps: &[StopStep], asked: bool) -> io::Re
     Ok(process.has_ended())
 }
 
+/// The same for a process that cannot be held, because this program may open nothing more: it is done by a process that closes
+/// its own copies of some descriptors.
+pub(crate) fn stop_apart(pid: u32, steps: &[StopStep], asked: bool) -> bool {
+    let stop = |(pid, steps, asked): &(u32, &[StopStep], bool)| {
+        (0..3).for_each(raw::close);
+        let gone = match Process::open(*pid) {
+            Ok(Some(process)) => stop(&process, steps, *asked).unwrap_or(false),
+            Ok(None) => true,
+            // The whole system can open nothing more. Its number is all there is.
+            Err(_) => {
+                let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).filter(|_| !asked);
+                pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+            }
+        };
+        i32::from(!gone)
+    };
+    super::detach::in_short_lived_process(&(pid, steps, asked), stop).is_ok_and(|result| result == 0)
+}
+
 /// The same for a process that a command has asked to end, in place of the first step's signal.
 pub(crate) fn stop_asked(process: &Process, steps: &[StopStep]) -> io::Result<bool> {
     match steps {
@@ -163,6 +202,9 @@ pub(crate) fn time_until(milliseconds: u64) -> Duration {
 /// What /proc says of a process, beside what a pidfd says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
+    /// It has ended, though nobody has reaped it. State `Z` alone is that of a main thread, which others may outlive: so it
+    /// has to be the last thread as well. While another thread takes its number by execve(2), there are two threads, or none.
+    pub(super) zombie: bool,
     pub(super) parent: u32,
     pub(super) session: u32,
     /// Whether it is just ending, and has closed its files, or will; or has ended.
@@ -192,9 +234,10 @@ impl Stat {
                 byte.is_ascii_digit().then(|| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
             })
         };
+        let zombie = line.get(after_name) == Some(&b'Z') && field(20)? == 1;
         // PF_EXITING, which the kernel sets before anything else.
         let ending = field(9)? & 4 != 0;
-        Some(Self { parent: field(4)? as u32, session: field(6)? as u32, ending, start: field(22)? })
+        Some(Self { zombie, parent: field(4)? as u32, session: field(6)? as u32, ending, start: field(22)? })
     }
 }
 
@@ -254,9 +297,18 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let line = b"42 (a) b) c) S 7 8 9 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21\n";
-        assert_eq!(Stat::parse(line), Some(Stat { parent: 7, session: 9, ending: true, start: 424_242 }));
+        let stat = Stat { zombie: false, parent: 7, session: 9, ending: true, start: 424_242 };
+        assert_eq!(Stat::parse(line), Some(stat));
         for line in [b"".as_slice(), b"42 (x) S 1", b"42 (x", b"42 (x)"] {
             assert_eq!(Stat::parse(line), None);
+        }
+    }
+
+    #[test]
+    fn a_main_thread_that_has_ended_is_no_zombie_while_others_live() {
+        for (state, threads, zombie) in [('Z', 1, true), ('Z', 2, false), ('Z', 0, false), ('S', 1, false)] {
+            let line = format!("42 (x) {state} 7 8 9 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 424242 20 21\n");
+            assert_eq!(Stat::parse(line.as_bytes()).map(|stat| stat.zombie), Some(zombie), "{line}");
         }
     }
 

@@ -87,6 +87,15 @@ pub(super) const LAST_SIGNAL: c_int = 64;
 /// The kernel's signal set, which is not the C library's: a bit for each signal.
 pub(super) type SignalSet = u64;
 
+/// Which signals are kept from this thread.
+pub(super) fn signal_mask() -> Result<SignalSet, Errno> {
+    let mut now: SignalSet = 0;
+    let old = (&raw mut now).addr();
+    // SAFETY: the kernel writes the set.
+    unsafe { syscall(libc::SYS_rt_sigprocmask, [libc::SIG_BLOCK as usize, 0, old, size_of::<SignalSet>(), 0, 0]) }?;
+    Ok(now)
+}
+
 /// Sets which signals are kept from this thread, and says which were (rt_sigprocmask(2)).
 pub(super) fn set_signal_mask(mask: SignalSet) -> Result<SignalSet, Errno> {
     let mut before: SignalSet = 0;
@@ -169,7 +178,17 @@ pub(super) fn each_entry(folder: c_int, mut visit: impl FnMut(&CStr)) -> Result<
 /// Whether two descriptors of two processes are one open file (kcmp(2)). `None`: the kernel does not tell.
 pub(super) fn same_open_file((pid, fd): (u32, u32), (other, other_fd): (u32, u32)) -> Option<bool> {
     const KCMP_FILE: usize = 0;
-    let arguments = [pid as usize, other as usize, KCMP_FILE, fd as usize, other_fd as usize, 0];
+    is_same(pid, other, KCMP_FILE, [fd, other_fd])
+}
+
+/// Whether two threads share the list of what the kernel undoes to semaphores. `None`: the kernel does not tell.
+pub(super) fn same_undo_list(thread: u32, other: u32) -> Option<bool> {
+    const KCMP_SYSVSEM: usize = 6;
+    is_same(thread, other, KCMP_SYSVSEM, [0, 0])
+}
+
+fn is_same(one: u32, other: u32, what: usize, [first, second]: [u32; 2]) -> Option<bool> {
+    let arguments = [one as usize, other as usize, what, first as usize, second as usize, 0];
     // SAFETY: kcmp takes five numbers here.
     match unsafe { syscall(libc::SYS_kcmp, arguments) } {
         Ok(order) => Some(order == 0),
@@ -177,6 +196,11 @@ pub(super) fn same_open_file((pid, fd): (u32, u32), (other, other_fd): (u32, u32
         Err(Errno(libc::ESRCH | libc::EBADF)) => Some(false),
         Err(_) => None,
     }
+}
+
+/// The calling thread's number (gettid(2)).
+pub(super) fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
 pub(super) fn prctl(option: c_int, value: usize) {

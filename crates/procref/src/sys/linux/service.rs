@@ -19,13 +19,14 @@ use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, fingerprint};
 use crate::protocol::set::HOLD_TOO;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
-use std::ffi::{CString, OsStr, c_int};
+use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// The variable that every process of a service has in its environment, unless it takes care not to.
 const MARK: &str = "PROCREF_INSTANCE=";
@@ -44,15 +45,37 @@ const FLOOR_FD: c_int = 3;
 #[derive(Debug)]
 pub(crate) struct Program {
     /// An absolute path.
-    pub(crate) file: CString,
-    pub(crate) directory: CString,
-    pub(crate) arguments: Vec<CString>,
-    pub(crate) environment: Vec<(CString, CString)>,
+    file: CString,
+    directory: CString,
+    arguments: Vec<CString>,
+    environment: Vec<(CString, CString)>,
     /// What the kernel sends when guardian and clients have all gone; 0 for nothing.
     pub(crate) floor_signal: i32,
 }
 
 impl Program {
+    /// `file`, in that directory, with these arguments, of which the first is its name, and this environment and no other.
+    ///
+    /// # Errors
+    ///
+    /// A text cannot be handed to a program: it has a NUL byte.
+    pub(crate) fn new<'a>(
+        file: &Path,
+        directory: &Path,
+        arguments: impl IntoIterator<Item = &'a OsString>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        floor_signal: i32,
+    ) -> io::Result<Self> {
+        let environment = environment.into_iter().map(|(name, value)| Ok((c_string(&name)?, c_string(&value)?)));
+        Ok(Self {
+            file: c_string(file.as_os_str())?,
+            directory: c_string(directory.as_os_str())?,
+            arguments: arguments.into_iter().map(|argument| c_string(argument)).collect::<io::Result<_>>()?,
+            environment: environment.collect::<io::Result<_>>()?,
+            floor_signal,
+        })
+    }
+
     /// Where the guardian can read it. `needs`: what it needs, and where the descriptors for that begin.
     pub(super) fn write(&self, needs: &[Need], first_need: usize) -> io::Result<OwnedFd> {
         let mut bytes = Vec::new();
@@ -90,8 +113,13 @@ pub(crate) struct Need {
     pub(crate) witness: OwnedFd,
 }
 
+/// Whether two names mean the same variable of the environment.
+pub(crate) fn is_same_variable(a: &OsStr, b: &OsStr) -> bool {
+    a == b
+}
+
 /// Bytes, with no NUL among them.
-pub(crate) fn c_string(text: &OsStr) -> io::Result<CString> {
+fn c_string(text: &OsStr) -> io::Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} has a NUL byte, which no argument can have"))
     })
@@ -207,7 +235,8 @@ fn map(len: usize, flags: c_int, fd: c_int) -> Result<*mut u8, Errno> {
         .map(std::ptr::with_exposed_provenance_mut)
 }
 
-fn spawn(set: Set) -> Result<(), Errno> {
+/// The service's process, and when it started.
+fn spawn(set: Set) -> Result<(u32, u64), Errno> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     reap_children()?;
     let program = Mapped::new(PROGRAM_FD)?;
@@ -227,7 +256,10 @@ fn spawn(set: Set) -> Result<(), Errno> {
         let _ = unsafe { syscall(libc::SYS_write, [writes as usize, error.as_ptr().addr(), error.len(), 0, 0, 0]) };
         exit(127);
     }
+    // Not reaped before it has been looked at.
+    let start = start_of(pid as u32);
     SERVICE.store(pid as u32, Ordering::Relaxed);
+    SERVICE_START.store(start.unwrap_or(0), Ordering::Relaxed);
     close(writes);
     let mut error = [0_u8; 4];
     // Until the exec, which closes the other end, or a failure.
@@ -239,7 +271,15 @@ fn spawn(set: Set) -> Result<(), Errno> {
     // A guardian that had them would hold what its service needs.
     program.need_fds().for_each(close);
     // Who does not know what came of it says so: then nothing asks for it any more, and what is recorded is finished.
-    if read? == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok(()) }
+    if read? == 4 { Err(Errno(c_int::from_ne_bytes(error))) } else { Ok((pid as u32, start?)) }
+}
+
+fn start_of(pid: u32) -> Result<u64, Errno> {
+    match Process::open(pid) {
+        Ok(Some(process)) => Ok(process.start()),
+        Ok(None) => Err(Errno(libc::ESRCH)),
+        Err(error) => Err(Errno(error.raw_os_error().unwrap_or(libc::ESRCH))),
+    }
 }
 
 fn read_whole(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -253,8 +293,9 @@ fn read_whole(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Whoever asked for the service does so no more, or something else was recorded before.
-const OVERTAKEN: Errno = Errno(libc::EAGAIN);
+/// Whoever asked for the service does so no more, or something else was recorded before. No error of the kernel's, whose
+/// numbers go to 4095.
+const OVERTAKEN: Errno = Errno(4096);
 
 enum Never {}
 
@@ -272,11 +313,7 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
     call(libc::SYS_setsid, [0; 6])?;
     super::detach::reset_signals(&[]);
     let pid = super::pid::ask_pid();
-    let start = match Process::open(pid) {
-        Ok(Some(process)) => process.start(),
-        Ok(None) => return Err(Errno(libc::ESRCH)),
-        Err(error) => return Err(Errno(error.raw_os_error().unwrap_or(libc::ESRCH))),
-    };
+    let start = start_of(pid)?;
     write_mark(program.mark, pid, start);
     let pipe = match program.floor_signal {
         0 => 0,
@@ -288,6 +325,7 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
         Ok(()) => {}
         Err(SetError::Refused) => return Err(OVERTAKEN),
         Err(SetError::Os(errno)) => return Err(errno),
+        Err(SetError::Full) => return Err(Errno(libc::ERANGE)),
         Err(SetError::Gone | SetError::Interrupted) => return Err(Errno(libc::EIDRM)),
     }
     if program.floor_signal != 0 {
@@ -403,6 +441,7 @@ fn mark_digits(pid: u32, start: u64) -> [u8; MARK_LEN - MARK.len()] {
 
 /// The service, for the handler. Written only after the memory has been dropped.
 static SERVICE: AtomicU32 = AtomicU32::new(0);
+static SERVICE_START: AtomicU64 = AtomicU64::new(0);
 /// Somebody can still be told how the service ended.
 static REPORTS: AtomicBool = AtomicBool::new(false);
 
@@ -416,7 +455,7 @@ fn reap_children() -> Result<(), Errno> {
             // SAFETY: the kernel writes one number.
             match unsafe { syscall(libc::SYS_wait4, arguments) } {
                 Ok(0) | Err(_) => return,
-                Ok(pid) if pid as u32 == SERVICE.load(Ordering::Relaxed) => report(ENDED, status),
+                Ok(pid) if pid as u32 == SERVICE.load(Ordering::Relaxed) => report(ENDED, status, 0),
                 Ok(_) => {}
             }
         }
@@ -439,18 +478,24 @@ fn reap_children() -> Result<(), Errno> {
     unsafe { syscall(libc::SYS_rt_sigaction, arguments) }.map(drop)
 }
 
-/// The service was started, or could not be: with an error number, or 0.
+/// The service was started: its process, and when that started.
 const STARTED: u8 = b's';
+/// It could not be: an error number.
+const FAILED: u8 = b'f';
 /// The service has ended: with what wait(2) says.
 const ENDED: u8 = b'x';
 
+/// How long what is told is: what it is, and two numbers.
+const REPORT: usize = 13;
+
 /// Tells who asked for the service. The last word closes the descriptor.
-fn report(what: u8, number: c_int) {
+fn report(what: u8, number: c_int, start: u64) {
     if !REPORTS.load(Ordering::Relaxed) {
         return;
     }
-    let [a, b, c, d] = number.to_ne_bytes();
-    let bytes = [what, a, b, c, d];
+    let mut bytes = [what; REPORT];
+    let numbers = number.to_ne_bytes().into_iter().chain(start.to_ne_bytes());
+    bytes.iter_mut().skip(1).zip(numbers).for_each(|(to, from)| *to = from);
     let arguments = [STATUS as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0, 0];
     let written = loop {
         // SAFETY: the kernel reads five bytes.
@@ -460,10 +505,16 @@ fn report(what: u8, number: c_int) {
         }
     };
     // Who is not told must not wait for ever.
-    if what == ENDED || number != 0 || written != Ok(bytes.len()) {
+    if what != STARTED || written != Ok(bytes.len()) {
         REPORTS.store(false, Ordering::Relaxed);
         close(STATUS);
     }
+}
+
+/// The process that this guardian has started, and when that started; whether it runs or not.
+pub(super) fn child() -> Option<(u32, u64)> {
+    let started = (SERVICE.load(Ordering::Relaxed), SERVICE_START.load(Ordering::Relaxed));
+    (started.0 != 0 && started.1 != 0).then_some(started)
 }
 
 /// Starts the service in the guardian, and says what came of it.
@@ -472,8 +523,8 @@ pub(super) fn start(set: Set) {
     // One that ends at once has been started before.
     let _ = set_signal_mask(1 << (libc::SIGCHLD - 1));
     match spawn(set) {
-        Ok(()) => report(STARTED, 0),
-        Err(error) => report(STARTED, error.0),
+        Ok((pid, start)) => report(STARTED, pid as c_int, start),
+        Err(error) => report(FAILED, error.0, 0),
     }
     let _ = set_signal_mask(SignalSet::MIN);
 }
@@ -487,11 +538,13 @@ impl Reports {
         Self(file)
     }
 
-    /// Whether the service was started; the error of the step that failed.
-    pub(crate) fn started(&mut self) -> io::Result<()> {
+    /// The service that was started, its process and when that started; `Ok(None)`: another one came in between. The error of the
+    /// step that failed.
+    pub(crate) fn started(&mut self) -> io::Result<Option<(u32, u64)>> {
         match self.next(None)? {
-            Some((STARTED, 0)) => Ok(()),
-            Some((STARTED, error)) => Err(io::Error::from_raw_os_error(error)),
+            Some((STARTED, pid, start)) => Ok(Some((pid as u32, start))),
+            Some((FAILED, error, _)) if error == OVERTAKEN.0 => Ok(None),
+            Some((FAILED, error, _)) => Err(io::Error::from_raw_os_error(error)),
             _ => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the guardian ended while it started the service, or could not tell what came of it",
@@ -506,20 +559,20 @@ impl Reports {
     /// `TimedOut`: it has not ended within that many milliseconds.
     pub(crate) fn ended(&mut self, milliseconds: u64) -> io::Result<Option<ExitStatus>> {
         match self.next(Some(milliseconds))? {
-            Some((ENDED, status)) => Ok(Some(ExitStatus::from_raw(status))),
+            Some((ENDED, status, _)) => Ok(Some(ExitStatus::from_raw(status))),
             _ => Ok(None),
         }
     }
 
-    fn next(&mut self, milliseconds: Option<u64>) -> io::Result<Option<(u8, c_int)>> {
+    fn next(&mut self, milliseconds: Option<u64>) -> io::Result<Option<(u8, c_int, u64)>> {
         if !super::process::readable(self.0.as_fd(), milliseconds)? {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let mut bytes = [0_u8; 5];
+        let mut bytes = [0_u8; REPORT];
         match self.0.read_exact(&mut bytes) {
             Ok(()) => {
-                let [what, number @ ..] = bytes;
-                Ok(Some((what, c_int::from_ne_bytes(number))))
+                let [what, a, b, c, d, start @ ..] = bytes;
+                Ok(Some((what, c_int::from_ne_bytes([a, b, c, d]), u64::from_ne_bytes(start))))
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
@@ -528,17 +581,33 @@ impl Reports {
 }
 
 /// Ends all that is left of a service whose main process has gone: whoever is a child of `parent`, in the service's
-/// session, or bears its mark. Nothing here allocates.
-pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
+/// session, or bears its mark. The set tells nothing of them. Nothing here allocates.
+///
+/// A number that has been given to another process says that the session of this number was empty before, and is that one's.
+pub(crate) fn sweep(_: Set, pid: u32, start: u64, parent: Option<u32>) {
+    let reused = || matches!(Process::open(pid), Ok(Some(process)) if process.start() != start);
+    end_all(|| (!reused()).then_some(pid), parent, &mark_digits(pid, start));
+}
+
+/// The same for an instance of which only a file tells, which may be as old as the last boot: by its mark alone.
+pub(crate) fn sweep_marked(pid: u32, start: u64) {
+    end_all(|| None, None, &mark_digits(pid, start));
+}
+
+fn end_all(session: impl Fn() -> Option<u32>, parent: Option<u32>, digits: &[u8]) {
     /// A service whose processes multiply faster than they can be ended is given up.
     const ROUNDS: usize = 1000;
-    let digits = mark_digits(pid, start);
+    let own = super::pid::ask_pid();
     for _ in 0..ROUNDS {
         let mut found = false;
+        let session = session();
         let _ = each_number(c"/proc", |other, _| {
-            if other != super::pid::ask_pid()
+            // There may be thousands of strangers and zombies, so nobody is held before it has been looked at; and then it is
+            // looked at once more, for its number may have been given away.
+            if other != own
+                && belongs(other, session, parent, digits)
                 && let Ok(Some(process)) = Process::hold(other)
-                && belongs(other, pid, parent, &digits)
+                && belongs(other, session, parent, digits)
                 && !process.has_ended()
             {
                 found = true;
@@ -552,10 +621,12 @@ pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
     }
 }
 
-fn belongs(other: u32, service: u32, parent: Option<u32>, digits: &[u8]) -> bool {
+fn belongs(other: u32, session: Option<u32>, parent: Option<u32>, digits: &[u8]) -> bool {
     match Stat::of(other) {
-        Ok(stat) => stat.session == service || parent == Some(stat.parent) || has_mark(other, digits),
-        Err(_) => false,
+        Ok(stat) if !stat.zombie => {
+            session == Some(stat.session) || parent == Some(stat.parent) || has_mark(other, digits)
+        }
+        _ => false,
     }
 }
 
@@ -582,4 +653,26 @@ fn has_mark(other: u32, digits: &[u8]) -> bool {
     }
     close(environ);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_session_whose_number_was_given_away_is_not_swept() {
+        let mut leader = Command::new("setsid").args(["sleep", "1000"]).spawn().expect("it starts");
+        let pid = leader.id();
+        let process = Process::open(pid).expect("it can be looked at").expect("it runs");
+        while Stat::of(pid).is_ok_and(|stat| stat.session != pid) {
+            std::thread::yield_now();
+        }
+        sweep(Set::from_id(-1), pid, process.start() + 1, None);
+        sweep_marked(pid, process.start());
+        assert!(!process.has_ended(), "it is another process, which has the number that the service had");
+        sweep(Set::from_id(-1), pid, process.start(), None);
+        assert!(process.has_ended());
+        leader.wait().expect("it is our child");
+    }
 }

@@ -141,23 +141,6 @@ impl Witness {
         Ok(rustix::io::fcntl_setfd(&self.writes, rustix::io::FdFlags::empty())?)
     }
 
-    /// Whoever has the reading end and is no guardian: the service, and what has inherited it from that.
-    pub(crate) fn readers(&self) -> io::Result<Vec<(u32, Process)>> {
-        let link = fs::read_link(format!("/proc/self/fd/{}", self.writes.as_raw_fd()))?;
-        let is_one = |pid: u32| {
-            fs::read_link(format!("/proc/{pid}/fd/{GUARDIAN_READS}")).is_ok_and(|target| target == link)
-                && fs::read_to_string(format!("/proc/{pid}/fdinfo/{GUARDIAN_READS}"))
-                    .is_ok_and(|info| !is_for_writing(&info))
-                && !fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().starts_with(TITLE.as_bytes())
-        };
-        let mut found = Vec::new();
-        for pid in numbers("/proc")?.filter(|&pid| is_one(pid)) {
-            // Whoever has the number when it is held.
-            found.extend(Process::open(pid)?.filter(|_| is_one(pid)).map(|process| (pid, process)));
-        }
-        Ok(found)
-    }
-
     /// The reading end of this pipe.
     pub(super) fn reading_end(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());

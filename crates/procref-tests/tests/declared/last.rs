@@ -1,0 +1,80 @@
+//! The release of the last one, which waits for the guardian.
+
+use crate::{builder, log_of, script};
+use procref::ready::Ready;
+use procref::{ServiceState, StopLadder, StopSignal};
+use procref_tests::Sandbox;
+use procref_tests::actor::until;
+use procref_tests::sandbox::{PATIENCE, has_ended, hold, wait_for_end};
+use rustix::process::{Signal, pidfd_send_signal};
+use std::time::{Duration, Instant};
+
+/// The service's process may take as long as the ladder says. What comes then, the search for its descendants among all
+/// processes, takes as long as it takes.
+#[test]
+fn it_waits_for_a_guardian_that_is_still_at_work() {
+    const GRACE: Duration = Duration::from_millis(50);
+    /// The time of all steps, with what SIGKILL is given, and more.
+    const LADDER: Duration = Duration::from_secs(11);
+    let sandbox = Sandbox::new();
+    let command = script(&sandbox, "echo done; exec sleep 1000").ready(Ready::log("done"));
+    let ladder = StopLadder::new(StopSignal::Terminate, GRACE);
+    let service = builder(&sandbox, "slow").stop_ladder(ladder).command(command).build().expect("it can be described");
+    let handle = service.acquire().expect("it starts");
+    let guardian = hold(service.status().expect("it is known").guardian.expect("it is guarded"));
+    let process = hold(handle.info().pid().expect("it is a process"));
+    pidfd_send_signal(&guardian, Signal::STOP).expect("it lives");
+    pidfd_send_signal(&process, Signal::KILL).expect("it lives");
+    assert!(wait_for_end(&process, Instant::now() + PATIENCE));
+    let release = std::thread::spawn(|| handle.release());
+    until("nobody holds it", || (service.count().ok()? == 0).then_some(()));
+    std::thread::sleep(LADDER);
+    assert!(!release.is_finished(), "the guardian has not been at work yet");
+    pidfd_send_signal(&guardian, Signal::CONT).expect("it lives");
+    release.join().expect("no panic").expect("it is stopped");
+    assert!(wait_for_end(&guardian, Instant::now() + PATIENCE));
+}
+
+#[test]
+fn it_waits_for_the_next_guardian_where_one_is_killed_as_it_stops_the_service() {
+    let sandbox = Sandbox::new();
+    // The second signal ends it.
+    let text = "trap 'echo once; trap - TERM' TERM; sleep 1001 & echo done; while :; do wait; done";
+    let command = script(&sandbox, text).ready(Ready::log("done"));
+    let ladder = StopLadder::new(StopSignal::Terminate, Duration::from_secs(5));
+    let service = builder(&sandbox, "alone").stop_ladder(ladder).command(command).build().expect("it can be described");
+    let handle = service.acquire().expect("it starts");
+    let guardian = hold(service.status().expect("it is known").guardian.expect("it is guarded"));
+    let log = handle.info().get("log").expect("it has a log").to_owned();
+    let family = sandbox.processes();
+    let release = std::thread::spawn(|| handle.release());
+    until("the guardian has sent its signal", || std::fs::read_to_string(&log).ok()?.contains("once").then_some(()));
+    pidfd_send_signal(&guardian, Signal::KILL).expect("it lives");
+    release.join().expect("no panic").expect("it is stopped");
+    for process in family.iter().filter(|process| !process.guardian) {
+        assert!(has_ended(&process.pidfd), "{process:?}");
+    }
+    assert_eq!(service.status().expect("it is known").state, ServiceState::Stopped);
+}
+
+/// What /proc calls a zombie.
+#[test]
+fn no_descendant_stays_that_lives_without_its_main_thread() {
+    let sandbox = Sandbox::new();
+    let text = format!("{} headless & echo done; exec sleep 1000", env!("CARGO_BIN_EXE_holder"));
+    let command = script(&sandbox, &text).ready(Ready::log("done"));
+    let service = builder(&sandbox, "headless").command(command).build().expect("it can be described");
+    let handle = service.acquire().expect("it starts");
+    assert_eq!(log_of(&handle), "done\n");
+    let main = handle.info().pid().expect("it is a process");
+    let child = until("a child without its main thread", || {
+        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).ok()?;
+        let child: u32 = children.split_whitespace().next()?.parse().ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+        stat.contains(") Z ").then_some(child)
+    });
+    let child = hold(child);
+    assert!(!has_ended(&child));
+    handle.release().expect("it stops");
+    assert!(has_ended(&child));
+}
