@@ -293,17 +293,10 @@ fn wait_with(mut follow: Follow<'_>, process: &sys::Process, deadline: Instant) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ready::tests::{Folder, Service, far};
-    use std::fs::OpenOptions;
-    use std::io::Write;
+    use crate::ready::tests::{Folder, Service, append, far};
 
     fn follow<'a>(mark: &'a LogMark, text: &'a str) -> Follow<'a> {
         Follow::new(mark, text, None).expect("it can be read")
-    }
-
-    fn append(path: &Path, text: &str) {
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        file.expect("it opens").write_all(text.as_bytes()).expect("it can be written");
     }
 
     #[test]

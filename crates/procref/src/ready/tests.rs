@@ -2,8 +2,9 @@
 
 use super::*;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Child;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use sys::Signal;
 
@@ -22,7 +23,7 @@ pub(crate) fn number() -> u32 {
 }
 
 /// An address that nothing else on this host has: it is this process's.
-fn address() -> SocketAddr {
+pub(crate) fn address() -> SocketAddr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     SocketAddr::from(([127, 64 | a & 63, b, c], 20_000 + number() as u16))
 }
@@ -63,7 +64,7 @@ impl Service {
     }
 
     pub(crate) fn sleeping() -> Self {
-        Self::start(Command::new("sleep").arg("1000"))
+        Self::start(Command::new(this_program()).args(doing(&["sleep"])).stdout(Stdio::null()))
     }
 
     pub(crate) fn kill(&self) {
@@ -88,6 +89,80 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+pub(crate) fn this_program() -> PathBuf {
+    std::env::current_exe().expect("it has a path")
+}
+
+const HELPER: &str = "ready::tests::helper_that_does";
+
+/// The arguments with which this program takes these steps.
+pub(crate) fn doing(steps: &[&str]) -> Vec<String> {
+    ["--nocapture", "--exact", HELPER].iter().chain(steps).map(|&argument| argument.to_owned()).collect()
+}
+
+/// Ready when this program has taken these steps.
+fn exec(steps: &[&str]) -> Ready {
+    Ready::exec(this_program(), doing(steps))
+}
+
+/// A program that every system has: takes the steps behind its name. What they name is set apart by `|`.
+#[test]
+fn helper_that_does() {
+    for step in std::env::args().skip_while(|argument| argument != HELPER).skip(1) {
+        match *step.split('|').collect::<Vec<_>>() {
+            ["say", text] => println!("{text}"),
+            ["complain", text] => eprint!("{text}"),
+            ["say-without-end", text] => loop {
+                println!("{text}");
+            },
+            ["append", file, text] => append(file.as_ref(), text),
+            ["rename", from, to] => std::fs::rename(from, to).expect("it can be renamed"),
+            ["kill", pid] => {
+                let process = sys::Process::open(pid.parse().expect("a number")).expect("it can be opened");
+                process.expect("it lives").signal(Signal::KILL).expect("it can be killed");
+            }
+            ["leave-one", file] => {
+                #[expect(clippy::zombie_processes, reason = "who has started this program ends it")]
+                let left = Command::new(this_program()).args(doing(&["sleep"])).spawn().expect("it starts");
+                // The file appears as a whole.
+                let new = format!("{file}.new");
+                std::fs::write(&new, left.id().to_string()).expect("it can be written");
+                std::fs::rename(new, file).expect("it can be renamed");
+            }
+            ["exit-3-without", variable] => {
+                let file = std::env::var(variable).expect("it is in the environment");
+                if !Path::new(&file).exists() {
+                    println!("out");
+                    eprintln!("no {file}");
+                    std::process::exit(3);
+                }
+            }
+            ["exit", code] => std::process::exit(code.parse().expect("a number")),
+            // Until it is killed.
+            ["sleep"] => std::thread::sleep(Duration::from_secs(1000)),
+            // What a runner of tests says.
+            [option] if option.starts_with("--") => {}
+            _ => panic!("{step:?} is no step"),
+        }
+    }
+}
+
+pub(crate) fn append(path: &Path, text: &str) {
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    file.expect("it opens").write_all(text.as_bytes()).expect("it can be written");
+}
+
+/// What this system says of an address where nobody listens.
+pub(crate) fn refused() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| plain(&TcpStream::connect(address()).expect_err("nobody listens")))
+}
+
+/// What this system says of a file that is not there.
+pub(crate) fn no_file() -> String {
+    plain(&std::fs::metadata(this_program().with_file_name("no-such/file")).expect_err("it is not there"))
 }
 
 pub(crate) fn ready(ready: &Ready) {
@@ -148,7 +223,7 @@ fn tcp_when_it_listens() {
     let service = Service::sleeping();
     let mut listener = None;
     wait(&Ready::tcp(address), &service.context(), far(), &mut |saw| {
-        assert_eq!(saw, format!("{address}: connection refused"));
+        assert_eq!(saw, format!("{address}: {}", refused()));
         listener = Some(TcpListener::bind(address).expect("it is free"));
     })
     .expect("it is ready");
@@ -183,11 +258,11 @@ fn tcp_on_ipv6_only() {
 
 #[test]
 fn tcp_ends_with_the_service_and_in_time() {
-    ends_when_seen(&Ready::tcp(address()), "connection refused");
+    ends_when_seen(&Ready::tcp(address()), refused());
     let address = address();
-    assert_eq!(saw(&Ready::tcp(address), soon()), format!("{address}: connection refused"));
+    assert_eq!(saw(&Ready::tcp(address), soon()), format!("{address}: {}", refused()));
     // Also if there was no time at all.
-    assert_eq!(saw(&Ready::tcp(address), Instant::now()), format!("{address}: connection refused"));
+    assert_eq!(saw(&Ready::tcp(address), Instant::now()), format!("{address}: {}", refused()));
 }
 
 #[test]
@@ -204,7 +279,7 @@ fn a_stranger_does_not_answer_for_a_dead_service() {
     assert_eq!(Ready::http(format!("http://{address}/x")).answered_already(None), Some(text));
     drop(stranger);
     until_nobody_answers(&Ready::tcp(address));
-    assert_eq!(Ready::exec("true", [""; 0]).answered_already(None), None);
+    assert_eq!(exec(&["exit|0"]).answered_already(None), None);
 }
 
 #[test]
@@ -275,7 +350,7 @@ fn http_when_the_status_is_right() {
 fn http_ends_with_the_service_and_in_time() {
     ends_when_seen(&Ready::http(health(server(listener(), &[UNAVAILABLE]))), "503");
     ends_when_seen(&Ready::http_status(health(server(listener(), &[OK])), 204), "HTTP 200 OK");
-    ends_when_seen(&Ready::http(health(address())), "connection refused");
+    ends_when_seen(&Ready::http(health(address())), refused());
     // The last probe is cut off by the deadline; what the others saw is shown.
     let address = server(listener(), &[UNAVAILABLE]);
     let text = saw(&Ready::http(health(address)), Instant::now() + Duration::from_secs(2));
@@ -337,14 +412,14 @@ fn http_servers_that_accept_and_say_nothing() {
 
 #[test]
 fn exec_when_it_exits_with_0() {
-    ready(&Ready::exec("true", [""; 0]));
+    ready(&exec(&["exit|0"]));
     let folder = Folder::new();
     let service = Service::sleeping();
     let environment = [("PROCREF_TEST".into(), "made".into())];
     let context = Context { directory: Some(&folder.0), environment: &environment, ..service.context() };
-    let script = "test -e \"$PROCREF_TEST\" || { echo out; echo \"no $PROCREF_TEST\" >&2; exit 3; }";
-    wait(&Ready::exec("sh", ["-c", script]), &context, far(), &mut |saw| {
-        assert_eq!(saw, "sh exited with status 3: no made");
+    let ready = exec(&["exit-3-without|PROCREF_TEST", "exit|0"]);
+    wait(&ready, &context, far(), &mut |saw| {
+        assert_eq!(saw, format!("{} exited with status 3: no made", this_program().display()));
         std::fs::write(folder.path("made"), "").expect("it can be written");
     })
     .expect("it is ready");
@@ -352,24 +427,25 @@ fn exec_when_it_exits_with_0() {
 
 #[test]
 fn exec_ends_with_the_service_and_in_time() {
-    ends_when_seen(&Ready::exec("false", [""; 0]), "false exited with status 1");
-    ends_when_seen(&Ready::exec("sh", ["-c", "kill -KILL $$"]), "sh was killed by signal 9");
+    ends_when_seen(&exec(&["complain|of it", "exit|1"]), "exited with status 1: of it");
     // While the program runs.
     let service = Service::sleeping();
-    let script = format!("kill -KILL {}; sleep 1000", service.child.id());
-    let result = wait(&Ready::exec("sh", ["-c", &script]), &service.context(), far(), &mut |_| ());
+    let kill = format!("kill|{}", service.child.id());
+    let result = wait(&exec(&[&kill, "sleep"]), &service.context(), far(), &mut |_| ());
     assert_eq!(result, Err(NotReady::Ended { log: vec![] }));
-    assert_eq!(saw(&Ready::exec("sleep", ["1000"]), soon()), "sleep has not ended");
-    let text = saw(&Ready::exec("yes", ["no"]), soon());
-    assert!(text.starts_with("yes has not ended"), "{text}");
+    let expected = format!("{} has not ended", this_program().display());
+    for steps in ["sleep", "say-without-end|no"] {
+        let text = saw(&exec(&[steps]), soon());
+        assert!(text.starts_with(&expected), "{text}");
+    }
 }
 
 #[test]
 fn exec_leaves_nothing_of_its_group() {
     let folder = Folder::new();
-    for (name, end) in [("ended", "exit 0"), ("hangs", "wait")] {
+    for (name, end) in [("ended", "exit|0"), ("hangs", "sleep")] {
         let path = folder.path(name);
-        let script = format!("sleep 1000 & echo $! >{0}.new; mv {0}.new {0}; {end}", path.display());
+        let leave = format!("leave-one|{}", path.display());
         let service = Service::sleeping();
         std::thread::scope(|scope| {
             let left = scope.spawn(|| {
@@ -386,7 +462,7 @@ fn exec_leaves_nothing_of_its_group() {
                 }
                 left
             });
-            let result = wait(&Ready::exec("sh", ["-c", &script]), &service.context(), far(), &mut |_| ());
+            let result = wait(&exec(&[&leave, end]), &service.context(), far(), &mut |_| ());
             assert_eq!(result.is_ok(), name == "ended", "{result:?}");
             if let Some(left) = left.join().expect("no panic") {
                 assert!(left.wait(Some(60_000)).expect("it can be awaited"), "{name}");
@@ -401,14 +477,15 @@ fn programs_that_cannot_be_started() {
     let path = folder.path("script");
     std::fs::write(&path, "no program").expect("it can be written");
     let text = cannot_probe(&Ready::exec(&path, [""; 0]));
-    assert_eq!(text, format!("{} cannot be started: permission denied", path.display()));
+    let error = Command::new(&path).spawn().expect_err("it is no program");
+    assert_eq!(text, format!("{} cannot be started: {}", path.display(), plain(&error)));
     let text = cannot_probe(&Ready::exec("procref-no-such-program", [""; 0]));
     // In a folder of PATH that is not ours to enter, it could be.
     assert!(text.starts_with("procref-no-such-program cannot be started: "), "{text}");
     let service = Service::sleeping();
     let nowhere = folder.path("nowhere");
     let context = Context { directory: Some(&nowhere), ..service.context() };
-    assert!(cannot(&Ready::exec("true", [""; 0]), &context).ends_with("(its working directory does not exist)"));
+    assert!(cannot(&exec(&["exit|0"]), &context).ends_with("(its working directory does not exist)"));
     assert_eq!(cannot_probe(&Ready::exec("", [""; 0])), "the program has no name");
 }
 
@@ -418,9 +495,17 @@ fn log_when_the_line_is_there() {
     let path = folder.path("log");
     std::fs::write(&path, "ready to serve\n").expect("it can be written");
     let mark = LogMark::before_start(&path);
-    // A shell that writes in pieces, to a file moved away in between, and that ends the line never.
-    let script = "echo starting >>$1; printf 'ready to ' >>$1; mv $1 $1.old; echo more >>$1; printf serve >>$1.old; exec sleep 1000";
-    let service = Service::start(Command::new("sh").args(["-c", script, "sh"]).arg(&path));
+    // It writes in pieces, to a file moved away in between, and ends the line never.
+    let (log, old) = (path.display(), folder.path("log.old"));
+    let steps = [
+        format!("append|{log}|starting\n"),
+        format!("append|{log}|ready to "),
+        format!("rename|{log}|{}", old.display()),
+        format!("append|{log}|more\n"),
+        format!("append|{}|serve", old.display()),
+        "sleep".to_owned(),
+    ];
+    let service = Service::start(Command::new(this_program()).args(doing(&steps.each_ref().map(String::as_str))));
     let context = Context { log: Some(&mark), ..service.context() };
     wait(&Ready::log("ready to serve"), &context, far(), &mut |_| ()).expect("it is ready");
 }
@@ -449,8 +534,10 @@ fn log_ends_with_the_service_and_in_time() {
     let log = || std::fs::OpenOptions::new().append(true).create(true).open(&path).expect("it opens");
     writeln!(log(), "of another one").expect("it can be written");
     let mark = LogMark::before_start(&path);
-    let script = "for i in $(seq 100); do echo line $i; done; printf '\\033[31mout of luck\\033[0m' >&2; exit 1";
-    let service = Service::start(Command::new("sh").args(["-c", script]).stdout(log()).stderr(log()));
+    let mut steps: Vec<_> = (1..=100).map(|number| format!("say|line {number}")).collect();
+    steps.extend(["complain|\u{1b}[31mout of luck\u{1b}[0m", "exit|1"].map(str::to_owned));
+    let steps: Vec<_> = steps.iter().map(String::as_str).collect();
+    let service = Service::start(Command::new(this_program()).args(doing(&steps)).stdout(log()).stderr(log()));
     let context = Context { log: Some(&mark), ..service.context() };
     let failed = wait(&Ready::log("in luck"), &context, far(), &mut |_| ()).expect_err("it ends");
     let NotReady::Ended { log: lines } = &failed else { panic!("{failed:?}") };
@@ -477,7 +564,7 @@ fn logs_that_cannot_be_read() {
         let mark = LogMark::before_start(path);
         cannot(&Ready::log("x"), &Context { log: Some(&mark), ..service.context() })
     };
-    assert!(text_of(&folder.path("no/log")).ends_with("log: no such file or directory"));
+    assert!(text_of(&folder.path("no/log")).ends_with(&format!("log: {}", no_file())));
     assert!(text_of(&folder.0).ends_with("it is not a regular file"));
 }
 
@@ -493,34 +580,4 @@ fn texts_are_expanded() {
     assert_eq!(expand(Ready::default()), Ready::none());
     assert_eq!(Ready::tcp("x").expand(|_| Err("no")), Err("no"));
     assert!(Ready::notify().needs_notify() && !Ready::none().needs_notify());
-}
-
-/// A redis-server at that address, with its log.
-fn redis(folder: &Folder, address: SocketAddr) -> Service {
-    let log = std::fs::OpenOptions::new().append(true).create(true).open(folder.path("log")).expect("it opens");
-    let (host, port) = (address.ip().to_string(), address.port().to_string());
-    let arguments = ["--port", &port, "--bind", &host, "--save", "", "--appendonly", "no", "--dir"];
-    Service::start(Command::new("redis-server").args(arguments).arg(&folder.0).stdout(log))
-}
-
-#[test]
-fn redis_server() {
-    let (folder, address) = (Folder::new(), address());
-    let mark = LogMark::before_start(folder.path("log"));
-    let first = redis(&folder, address);
-    for ready in [
-        Ready::tcp(address),
-        Ready::log("Ready to accept connections"),
-        Ready::exec("redis-cli", ["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-e", "ping"]),
-    ] {
-        let context = Context { log: Some(&mark), ..first.context() };
-        wait(&ready, &context, far(), &mut |_| ()).unwrap_or_else(|error| panic!("{ready:?}: {error}"));
-    }
-    // Another one at the same address ends, and says why.
-    let mark = LogMark::before_start(folder.path("log"));
-    let second = redis(&folder, address);
-    let context = Context { log: Some(&mark), ..second.context() };
-    let failed = wait(&Ready::log("Ready to accept connections"), &context, far(), &mut |_| ());
-    let Err(NotReady::Ended { log }) = &failed else { panic!("{failed:?}") };
-    assert!(log.iter().any(|line| line.contains("Address already in use")), "{log:?}");
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ready::tests::{
-    Folder, Service, cannot, cannot_probe, ends_when_seen, far, number, ready, saw, soon, until_nobody_answers,
+    Folder, Service, address, cannot, cannot_probe, ends_when_seen, far, number, ready, saw, soon, this_program,
+    until_nobody_answers,
 };
 use crate::ready::{Context, LogMark, NotReady, Ready, wait};
 use std::os::linux::net::SocketAddrExt;
@@ -79,10 +80,6 @@ fn helper_that_notifies() {
 fn helper(command: &mut Command, socket: &NotifySocket, says: &str) -> Service {
     command.args(["--exact", "sys::linux::probe::tests::helper_that_notifies", "--nocapture"]).stdout(Stdio::null());
     Service::start(command.env("NOTIFY_SOCKET", socket.address()).env("PROCREF_SAYS", says))
-}
-
-fn this_program() -> PathBuf {
-    std::env::current_exe().expect("it has a path")
 }
 
 #[test]
@@ -216,4 +213,39 @@ fn a_device_is_no_log() {
     let service = Service::sleeping();
     let text = cannot(&Ready::log("x"), &Context { log: Some(&mark), ..service.context() });
     assert!(text.ends_with("it is not a regular file"), "{text}");
+}
+
+#[test]
+fn a_program_that_is_killed() {
+    ends_when_seen(&Ready::exec("sh", ["-c", "kill -KILL $$"]), "sh was killed by signal 9");
+}
+
+/// A redis-server at that address, with its log.
+fn redis(folder: &Folder, address: SocketAddr) -> Service {
+    let log = std::fs::OpenOptions::new().append(true).create(true).open(folder.path("log")).expect("it opens");
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let arguments = ["--port", &port, "--bind", &host, "--save", "", "--appendonly", "no", "--dir"];
+    Service::start(Command::new("redis-server").args(arguments).arg(&folder.0).stdout(log))
+}
+
+#[test]
+fn redis_server() {
+    let (folder, address) = (Folder::new(), address());
+    let mark = LogMark::before_start(folder.path("log"));
+    let first = redis(&folder, address);
+    for ready in [
+        Ready::tcp(address),
+        Ready::log("Ready to accept connections"),
+        Ready::exec("redis-cli", ["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-e", "ping"]),
+    ] {
+        let context = Context { log: Some(&mark), ..first.context() };
+        wait(&ready, &context, far(), &mut |_| ()).unwrap_or_else(|error| panic!("{ready:?}: {error}"));
+    }
+    // Another one at the same address ends, and says why.
+    let mark = LogMark::before_start(folder.path("log"));
+    let second = redis(&folder, address);
+    let context = Context { log: Some(&mark), ..second.context() };
+    let failed = wait(&Ready::log("Ready to accept connections"), &context, far(), &mut |_| ());
+    let Err(NotReady::Ended { log }) = &failed else { panic!("{failed:?}") };
+    assert!(log.iter().any(|line| line.contains("Address already in use")), "{log:?}");
 }
