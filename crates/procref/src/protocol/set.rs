@@ -150,6 +150,11 @@ pub const GUARDIAN_SHUT: [Op; 4] =
     [Op::zero(CLIENTS), Op::zero(HEIRS).wait(), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// Begins a transition in order to replace the guardian; refused as soon as there is one.
 pub const LOCK_UNGUARDED: [Op; 3] = [Op::zero(GUARDIAN), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// From here on the kernel is the guardian, without a process: for systems whose kernels can end a service. Refused where
+/// there is one.
+pub const KERNEL_GUARDS: [Op; 2] = [Op::zero(GUARDIAN), Op::add(GUARDIAN, 1)];
+/// Makes way for a guardian that is a process.
+pub const KERNEL_GUARDS_NO_MORE: [Op; 2] = [Op::add(GUARDIAN, -1), Op::zero(GUARDIAN)];
 /// Counts a reference if there is none, in a set that is only a counter.
 pub const COUNT_FIRST: [Op; 3] = [Op::zero(CLIENTS), Op::zero(LOCK), Op::add(CLIENTS, 1).undo()];
 /// Counts a reference if there are others, in a set that is only a counter.
