@@ -115,6 +115,8 @@ pub enum Mistake {
     LingerWithoutLook,
     /// The lock is taken without undo.
     LockWithoutUndo,
+    /// What a guardian begins is noted nowhere but in the set.
+    BeginUnnoted,
     /// A removed set is not noticed by who makes the next one.
     NoWitness,
     /// A guardian that was slow to begin records its service though nobody asks for it any more.
@@ -310,6 +312,8 @@ pub enum Hint {
     Service(u8),
     /// The process that starts one.
     Starter(u8),
+    /// The same, and what a guardian has begun for it.
+    Begun(u8, u8),
 }
 
 /// How far the start of a declared service has come.
@@ -434,6 +438,7 @@ impl World {
         match hint {
             Hint::Service(service) => self.alive(service),
             Hint::Starter(starter) => self.processes.get(usize::from(starter)).is_some_and(|process| process.alive),
+            Hint::Begun(starter, service) => self.lives(Hint::Starter(starter)) || self.lives(Hint::Service(service)),
         }
     }
 
@@ -696,7 +701,10 @@ impl World {
 
     /// A client is forked, by any of its threads: the child has the memory and the descriptors, and no undo.
     fn fork(&mut self, place: usize, config: &Config) {
-        let starts = |child: usize| self.hints.is_some_and(|(_, hint)| hint == Hint::Starter(child as u8));
+        let starts = |child: usize| {
+            let starts = |hint| matches!(hint, Hint::Starter(it) | Hint::Begun(it, _) if usize::from(it) == child);
+            self.hints.is_some_and(|(_, hint)| starts(hint))
+        };
         let is_free = |child: &usize| self.processes.get(*child).is_some_and(|it| !it.alive) && !starts(*child);
         let Some(child) = (config.clients..config.people()).find(is_free) else { return };
         self.forks -= 1;
@@ -729,20 +737,28 @@ impl World {
     /// what, and by the numbers of what is gone.
     #[must_use]
     pub fn normal(mut self, config: &Config) -> Self {
+        // Of a starter that was killed, nothing matters but what was begun for it.
+        if let Some((set, Hint::Begun(starter, service))) = self.hints
+            && !self.lives(Hint::Starter(starter))
+        {
+            self.hints = Some((set, Hint::Service(service)));
+        }
         self.forget_the_dead(config);
         self.number_sets();
         self.number_services();
         for group in [0..config.clients, config.clients..config.people()] {
             let starter = match self.hints {
-                Some((_, Hint::Starter(starter))) => Some(usize::from(starter)),
+                Some((_, Hint::Starter(starter) | Hint::Begun(starter, _))) => Some(usize::from(starter)),
                 _ => None,
             };
             let key = |place: usize| (Some(place) == starter, self.processes.get(place).map(print));
             let mut order: Vec<usize> = group.clone().collect();
             order.sort_by_cached_key(|&place| key(place));
             let sorted: Vec<Process> = order.iter().filter_map(|&place| self.processes.get(place).cloned()).collect();
-            if let (Some((set, _)), Some(to)) = (self.hints, order.iter().position(|&place| Some(place) == starter)) {
-                self.hints = Some((set, Hint::Starter((group.start + to) as u8)));
+            if let (Some((_, Hint::Starter(it) | Hint::Begun(it, _))), Some(to)) =
+                (&mut self.hints, order.iter().position(|&place| Some(place) == starter))
+            {
+                *it = (group.start + to) as u8;
             }
             if let Some(slots) = self.processes.get_mut(group) {
                 slots.clone_from_slice(&sorted);
@@ -808,7 +824,7 @@ impl World {
 
     /// Every number of a service that somebody still knows.
     fn services_known(&mut self, mut with: impl FnMut(&mut u8)) {
-        if let Some((_, Hint::Service(service))) = &mut self.hints {
+        if let Some((_, Hint::Service(service) | Hint::Begun(_, service))) = &mut self.hints {
             with(service);
         }
         if let Some(set) = &mut self.set
@@ -870,7 +886,9 @@ impl World {
         let left = self.services.iter().position(known);
         if let Some(service) = left {
             let recorded = self.set.is_some_and(|set| self.recorded(set.number) == Some(service as u8));
-            let hinted = self.hints.is_some_and(|(_, hint)| hint == Hint::Service(service as u8));
+            let names =
+                |hint| matches!(hint, Hint::Service(named) | Hint::Begun(_, named) if usize::from(named) == service);
+            let hinted = self.hints.is_some_and(|(_, hint)| names(hint));
             if !self.unguarded || (config.declared && !self.guardian_killed) {
                 return Err(format!("service {service} runs, nobody holds it, and no guardian was killed"));
             }
@@ -1255,7 +1273,8 @@ impl World {
             }
             (A::Start | A::Recover, 0) => {
                 // What an instance has left whose set was removed before its process ended.
-                if let Some((other, Hint::Service(service))) = world.hints.filter(|_| config.declared)
+                if let Some((other, Hint::Service(service) | Hint::Begun(_, service))) =
+                    world.hints.filter(|_| config.declared)
                     && other != set
                     && config.mistake != Some(Mistake::NoSweep)
                 {
@@ -1715,6 +1734,13 @@ impl World {
                     Some(Applied::Yes) => Spawned::Started(service as u8),
                     Some(_) => Spawned::Overtaken,
                 };
+                // Noted before it is the service.
+                if let (Spawned::Started(service), Some((noted, Hint::Starter(starter)))) = (spawned, world.hints)
+                    && noted == set
+                    && !matches!(config.mistake, Some(Mistake::BeginUnnoted | Mistake::ForgottenChild))
+                {
+                    world.hints = Some((set, Hint::Begun(starter, service)));
+                }
                 if matches!(spawned, Spawned::Started(_))
                     && let Err(broken) = world.start(place, config)
                 {
@@ -1809,7 +1835,7 @@ impl World {
             },
             (A::AwaitPipe, 0) => {
                 let named = match world.hints {
-                    Some((hinted, Hint::Service(service))) if hinted == set => Some(service),
+                    Some((hinted, Hint::Service(service) | Hint::Begun(_, service))) if hinted == set => Some(service),
                     // It knows what it has started, and so does nobody else if the starter is killed.
                     _ => match spawned {
                         Some(Spawned::Started(service)) if config.mistake != Some(Mistake::ForgottenChild) => {
@@ -1854,7 +1880,8 @@ impl World {
                 stay(world, 2, hinted, next);
             }
             (A::FinishByHints, _) => {
-                if world.hints.is_some_and(|(_, hint)| hinted.map(Hint::Service) == Some(hint)) {
+                let names = |hint| matches!(hint, Hint::Service(it) | Hint::Begun(_, it) if Some(it) == hinted);
+                if world.hints.is_some_and(|(_, hint)| names(hint)) {
                     world.forget_hints(set);
                 }
                 done(world, E::Done, said, None, next);

@@ -133,8 +133,7 @@ fn declared() {
         "declared, one client, a removed set and two kills",
         Config { clients: 1, removals: 1, kills: 2, ..DECLARED },
     );
-    // With the set *and* the starter gone, only a guardian knows of what was just being started (docs/proof.md).
-    does_not_hold("declared, a removed set and a kill", Config { removals: 1, kills: 1, ..DECLARED });
+    holds("declared, a removed set and a kill", Config { removals: 1, kills: 1, ..DECLARED });
     let three = Config { clients: 3, kills: 1, ..DECLARED };
     holds_in_full("declared, three clients and two kills", Config { kills: 2, ..three });
     holds_in_full("declared, three clients, a kill and a death", Config { deaths: 1, rechecks: 1, ..three });
@@ -225,6 +224,7 @@ fn mistakes_are_found() {
     finds(Mistake::LingerWithoutLook, Config { lingers: true, ..two });
     finds(Mistake::LockWithoutUndo, two);
     finds(Mistake::RecordUnasked, Config { kills: 2, ..DECLARED });
+    finds(Mistake::BeginUnnoted, Config { removals: 1, kills: 1, ..DECLARED });
     finds(Mistake::NoWitness, Config { removals: 1, kills: 0, ..two });
     finds(Mistake::StopBeforeDown, TWO);
 }

@@ -1,11 +1,12 @@
-//! The release of the last one, which waits for the guardian.
+//! When nobody holds it any more: the release of the last one, which waits for the guardian, and what is left of a start.
 
-use crate::{builder, log_of, script};
+use crate::{builder, held, log_of, script};
 use procref::ready::Ready;
-use procref::{ServiceState, StopLadder, StopSignal};
+use procref::{ErrorKind, ServiceState, StopLadder, StopSignal};
 use procref_tests::Sandbox;
 use procref_tests::actor::until;
-use procref_tests::sandbox::{PATIENCE, has_ended, hold, wait_for_end};
+use procref_tests::sandbox::{PATIENCE, has_ended, hold, remove_set, wait_for_end};
+use procref_tests::trace::{Follow, Side, Then, trace};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::time::{Duration, Instant};
 
@@ -77,4 +78,46 @@ fn no_descendant_stays_that_lives_without_its_main_thread() {
     assert!(!has_ended(&child));
     handle.release().expect("it stops");
     assert!(has_ended(&child));
+}
+
+/// Neither a set nor a starter tells of it then: what it has noted itself does.
+#[test]
+fn a_set_removed_and_a_starter_killed_before_it_is_published_let_no_second_one_begin() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
+    command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("forked");
+    let next = held(&sandbox, "s");
+    let (mut starter, mut killed, mut seen) = (0, None, None);
+    trace(&sandbox, command, Follow::Forks, |stop| {
+        if stop.index == 0 {
+            starter = stop.process;
+            return Then::Go;
+        }
+        // It is about to note itself, under a lock: that call is interrupted until the starter has been buried.
+        if stop.number == libc::SYS_flock && stop.side == Side::Entry {
+            let starter = killed.get_or_insert_with(|| {
+                sandbox.sets().into_iter().for_each(|(set, _)| remove_set(set));
+                let process = hold(starter);
+                procref::process::kill(starter);
+                (process, Instant::now() + PATIENCE)
+            });
+            let waits = !has_ended(&starter.0) && Instant::now() < starter.1;
+            return if waits { Then::Answer(-i64::from(libc::EINTR)) } else { Then::Go };
+        }
+        let becomes_service = stop.number == libc::SYS_execve
+            && stop.side == Side::Entry
+            && stop.read_text(stop.args[0]).is_ok_and(|path| path.ends_with("/sh"));
+        if !becomes_service || seen.is_some() {
+            return Then::Go;
+        }
+        assert!(killed.as_ref().is_some_and(|(starter, _)| has_ended(starter)), "the starter was killed");
+        seen = Some((stop.process, hold(stop.process), next.acquire().map(drop)));
+        Then::LetGo
+    });
+    let (pid, service, acquired) = seen.expect("it was about to become the service");
+    let error = acquired.expect_err("no second instance beside the first");
+    assert_eq!(error.kind(), ErrorKind::SetRemoved, "{error}");
+    assert!(error.to_string().contains(&format!("its process {pid} runs")), "{error}");
+    assert!(wait_for_end(&service, Instant::now() + PATIENCE), "nobody holds it");
+    next.acquire().expect("it is started anew").release().expect("it stops");
 }

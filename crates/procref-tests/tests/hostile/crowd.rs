@@ -5,13 +5,18 @@ use crate::{Kind, Promise, Report, World};
 use procref::ServiceState;
 use procref::protocol::set::JOIN;
 use procref_tests::sandbox::{has_ended, hold};
+use std::sync::Mutex;
 
 const THREADS: usize = 10_000;
 const PROCESSES: usize = 300;
 
+/// A system has room for some 32,000 threads: not for two crowds at once.
+static ROOM: Mutex<()> = Mutex::new(());
+
 /// Ten thousand clients for the kernel, which join as clients do and end without a word; beside them some hundred real processes.
 #[test]
 fn ten_thousand_clients() {
+    let _room = ROOM.lock();
     let mut report = Report::new(
         "10,000 clients and 300 processes",
         &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],
@@ -24,6 +29,7 @@ fn ten_thousand_clients() {
 /// As many real processes, as far as the system has room for them. They are killed in one instant.
 #[test]
 fn ten_thousand_processes() {
+    let _room = ROOM.lock();
     let mut report = Report::new(
         "10,000 processes",
         &[Promise::InUse, Promise::NothingLeft, Promise::OneInstance, Promise::NeverBlocks],

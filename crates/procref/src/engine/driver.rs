@@ -945,9 +945,12 @@ impl Releasing {
             }
             let Ok(snapshot) = set.snapshot() else { return event };
             let view = snapshot.view();
-            // Stopped; or somebody has come, and it is theirs.
-            if view.clients > 0 || !view.instance {
+            // Somebody has come, and it is theirs; or it has been stopped, and that is over.
+            if view.clients > 0 || !view.instance && !view.locked {
                 return event;
+            }
+            if view.locked {
+                continue;
             }
             // A guardian that was stopped and continued in that instant takes the lock a little later, and so does one that
             // takes the place of one that was killed.

@@ -352,7 +352,7 @@ impl Performer<'_> {
         match action {
             Action::TakeToken => self.take_token(),
             Action::Spawn => {
-                service::start(self.set);
+                service::start(self.set, (self.plan.path(), self.plan.folder_len));
                 Event::Done
             }
             Action::Sleep => self.sleep_and_look(&GUARDIAN_SLEEP),

@@ -1,6 +1,6 @@
 //! Files in a private folder: what does not fit into a set. They are only hints.
 //!
-//! `NAME@IPC.info` says which instance runs or who starts one, in which set, and has its metadata; `NAME@IPC.failed` has the cause of
+//! `NAME@IPC.info` says which instance runs, or who starts one and what has come of that so far, in which set, and has its metadata; `NAME@IPC.failed` has the cause of
 //! the last failed start; `NAME@IPC.run` is the folder of a declared service's run. Whoever reads one compares it with the set: a file that is missing, cut off, swapped or
 //! written by somebody else is as good as none. `IPC` is the number of the IPC namespace, for two of them that share
 //! a file system have two sets.
@@ -134,10 +134,11 @@ impl Hints {
         // Released when the descriptor is closed, by whatever.
         let folder = self.make_folder()?;
         rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
-        let other = self.claim().filter(|claim| claim.set != set);
-        let live = other.as_ref().and_then(Claim::live);
+        let other = self.claims().filter(|claims| claims.set() != set);
+        let live = other.as_ref().and_then(Claims::live);
         if live.is_none() {
-            if let Some(Claim { instance: Instance::Process { pid, start }, starter: false, .. }) = other {
+            let last = other.map(|claims| claims.last());
+            if let Some(Claim { instance: Instance::Process { pid, start }, starter: false, .. }) = last {
                 ended(pid, start);
             }
             let claim = Claim { set, instance: Instance::Process { pid, start }, generation: 0, starter: true };
@@ -161,18 +162,18 @@ impl Hints {
         (Claim::parse(line)? == claim && checksum(details) == record.details).then(|| details.to_vec())
     }
 
-    fn claim(&self) -> Option<Claim> {
-        Claim::parse(self.read("info")?.split(|&byte| byte == b'\n').next()?)
+    fn claims(&self) -> Option<Claims> {
+        Claims::parse(&self.read("info")?)
     }
 
     /// The process that the file names, if it lives.
     pub(crate) fn live(&self) -> Option<Live> {
-        self.claim()?.live()
+        self.claims()?.live()
     }
 
     /// That process itself.
     pub(crate) fn live_process(&self) -> Option<Process> {
-        self.claim()?.process()
+        self.claims()?.process()
     }
 
     /// Writes why the start failed that makes the set count `failures` failed starts.
@@ -193,7 +194,7 @@ impl Hints {
 
     /// Removes the files if they are about the instance in this set.
     pub(crate) fn remove_about(&self, set: i32) {
-        if self.claim().is_some_and(|claim| claim.set == set) {
+        if self.claims().is_some_and(|claims| claims.set() == set) {
             self.remove();
         }
     }
@@ -263,7 +264,7 @@ pub(super) fn remove_raw(path: &[u8], folder: usize, gone: Option<i32>) {
     let Ok(Some(opened)) = open_private(path) else { return };
     if let Some(set) = gone {
         let _ = retry_on_intr(|| rustix::fs::flock(&opened, rustix::fs::FlockOperation::LockExclusive));
-        if claim_in(&opened, stem).is_some_and(|claim| claim.set != set && claim.live().is_some()) {
+        if claims_in(&opened, stem).is_some_and(|claims| claims.set() != set && claims.live().is_some()) {
             return;
         }
     }
@@ -327,21 +328,51 @@ impl Watch {
 pub(super) fn claim_raw(path: &[u8], folder: usize) -> Option<Claim> {
     let mut buffer = [0_u8; BUFFER];
     let (path, stem) = split(&mut buffer, path, folder)?;
-    claim_in(&open_private(path).ok()??, stem)
+    Some(claims_in(&open_private(path).ok()??, stem)?.last())
 }
 
-fn claim_in(folder: &OwnedFd, stem: &[u8]) -> Option<Claim> {
+fn claims_in(folder: &OwnedFd, stem: &[u8]) -> Option<Claims> {
     let mut buffer = [0_u8; BUFFER];
-    let (file, _) = open_ours(folder, concat(&mut buffer, stem, b".info")?)?;
-    let mut line = [0_u8; 128];
-    let len = rustix::io::read(&file, &mut line).ok()?;
-    Claim::parse(line.get(..len)?.split(|&byte| byte == b'\n').next()?)
+    Claims::read(&open_ours(folder, concat(&mut buffer, stem, b".info")?)?.0)
+}
+
+/// Notes in the file of who starts the service which process that is, before it becomes the service: a set that is removed and
+/// a starter that is killed then must not let a second one begin. For the guardian's child: nothing here allocates.
+///
+/// `false`: somebody has begun already, in another set. A file that is not there, or cannot be written, keeps nobody from
+/// anything.
+pub(super) fn note_begun_raw(path: &[u8], folder: usize, set: i32, (pid, start): (u32, u64)) -> bool {
+    let note = || {
+        let (mut path_buffer, mut name_buffer) = ([0_u8; BUFFER], [0_u8; BUFFER]);
+        let (path, stem) = split(&mut path_buffer, path, folder)?;
+        let folder = open_private(path).ok()??;
+        // Whoever begins in another set does so before this, and is seen, or after it, and sees this.
+        retry_on_intr(|| rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)).ok()?;
+        let (file, _) = open_ours_to(&folder, concat(&mut name_buffer, stem, b".info")?, OFlags::RDWR)?;
+        let claims = Claims::read(&file)?;
+        if claims.set() != set {
+            return claims.live().map(|_| false);
+        }
+        if claims.first.starter {
+            let line = line_of_process(set, pid, start);
+            let end = claims.first_len as u64;
+            if rustix::io::pwrite(&file, &line, end) == Ok(line.len()) {
+                let _ = rustix::fs::ftruncate(&file, end + line.len() as u64);
+            }
+        }
+        Some(true)
+    };
+    note().unwrap_or(true)
 }
 
 /// Opens a file to read, if it is a regular one of this user's, and says how long it is. Whatever else has its name,
 /// nothing waits and nothing is set off.
 fn open_ours(folder: &OwnedFd, name: impl rustix::path::Arg) -> Option<(OwnedFd, i64)> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    open_ours_to(folder, name, OFlags::RDONLY)
+}
+
+fn open_ours_to(folder: &OwnedFd, name: impl rustix::path::Arg, access: OFlags) -> Option<(OwnedFd, i64)> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = rustix::fs::openat(folder, name, flags, Mode::empty()).ok()?;
     let stat = rustix::fs::fstat(&file).ok()?;
     let ours = stat.st_uid == effective_uid() && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -368,4 +399,87 @@ fn concat<'a>(buffer: &'a mut [u8], first: &[u8], second: &[u8]) -> Option<&'a C
     buffer.get_mut(first.len()..first.len() + second.len())?.copy_from_slice(second);
     *buffer.get_mut(first.len() + second.len())? = 0;
     CStr::from_bytes_until_nul(buffer).ok()
+}
+
+/// What the info file says in its first lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claims {
+    first: Claim,
+    /// How long the first line is.
+    first_len: usize,
+    /// What the one who starts the service has begun.
+    begun: Option<Claim>,
+}
+
+impl Claims {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut lines = bytes.split(|&byte| byte == b'\n');
+        let line = lines.next()?;
+        let first = Claim::parse(line)?;
+        let second = lines.next().filter(|_| first.starter).and_then(Claim::parse);
+        let begun = second.filter(|claim| claim.set == first.set && !claim.starter);
+        Some(Self { first, first_len: line.len() + 1, begun })
+    }
+
+    /// Nothing here allocates.
+    fn read(file: &OwnedFd) -> Option<Self> {
+        let mut lines = [0_u8; 256];
+        let len = retry_on_intr(|| rustix::io::read(file, &mut lines)).ok()?;
+        Self::parse(lines.get(..len)?)
+    }
+
+    const fn set(&self) -> i32 {
+        self.first.set
+    }
+
+    /// What is known of the service itself, as far as that has come.
+    fn last(&self) -> Claim {
+        self.begun.unwrap_or(self.first)
+    }
+
+    fn live(&self) -> Option<Live> {
+        self.first.live().or_else(|| self.begun?.live())
+    }
+
+    /// The process that lives of those that it names.
+    fn process(&self) -> Option<Process> {
+        self.first.process().or_else(|| self.begun?.process())
+    }
+}
+
+/// A line about an instance that is not published yet. Nothing here allocates.
+fn line_of_process(set: i32, pid: u32, start: u64) -> [u8; 56] {
+    let mut line = *b"procref-1 0000000000 1 0000000000 0000000000000000000 0\n";
+    let mut fill = |range: std::ops::Range<usize>, mut number: u64| {
+        for digit in line.get_mut(range).unwrap_or(&mut []).iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    };
+    fill(10..20, set as u64);
+    fill(23..33, pid.into());
+    fill(34..53, start);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_starter_has_begun() {
+        let begun = Claim { set: 3, instance: Instance::Process { pid: 70, start: 80 }, generation: 0, starter: false };
+        let line = line_of_process(3, 70, 80);
+        assert_eq!(Claim::parse(line.strip_suffix(b"\n").expect("it is a line")), Some(begun));
+        let of = |first: &[u8], second: &[u8]| Claims::parse(&[first, second].concat()).map(|claims| claims.begun);
+        assert_eq!(of(b"procref-1 3 3 4 5 0\n", &line), Some(Some(begun)));
+        assert_eq!(of(b"procref-1 3 3 4 5 0\n", &line[..40]), Some(None), "cut off");
+        assert_eq!(of(b"procref-1 3 3 4 5 0\n", b""), Some(None));
+        assert_eq!(of(b"procref-1 2 3 4 5 0\n", &line), Some(None), "of another set");
+        assert_eq!(of(b"procref-1 3 1 4 5 6\n", &line), Some(None), "these are details");
+        let most = line_of_process(i32::MAX, u32::MAX, 9_999_999_999_999_999_999);
+        let most = Claim::parse(most.strip_suffix(b"\n").expect("it is a line")).expect("it can be read");
+        let instance = Instance::Process { pid: u32::MAX, start: 9_999_999_999_999_999_999 };
+        assert_eq!((most.set, most.instance), (i32::MAX, instance));
+    }
 }

@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "a child between fork and exec, in a process without memory")]
 
 use super::guardian::STATUS;
+use super::hints;
 use super::process::{PATH, Process, Stat, proc_path};
 use super::raw::{Errno, SignalSet, close, each_number, exit, open, prctl, read, set_signal_mask, syscall};
 use super::set::Set;
@@ -236,7 +237,7 @@ fn map(len: usize, flags: c_int, fd: c_int) -> Result<*mut u8, Errno> {
 }
 
 /// The service's process, and when it started.
-fn spawn(set: Set) -> Result<(u32, u64), Errno> {
+fn spawn(set: Set, hints: (&[u8], usize)) -> Result<(u32, u64), Errno> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     reap_children()?;
     let program = Mapped::new(PROGRAM_FD)?;
@@ -248,7 +249,7 @@ fn spawn(set: Set) -> Result<(u32, u64), Errno> {
     // SAFETY: without a stack this is a plain fork; both go on from here, each with its own memory.
     let pid = unsafe { syscall(libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0, 0, 0]) }?;
     if pid == 0 {
-        let error = match become_service(&program, set, guardian) {
+        let error = match become_service(&program, set, guardian, hints) {
             Ok(never) => match never {},
             Err(error) => error.0.to_ne_bytes(),
         };
@@ -300,7 +301,7 @@ const OVERTAKEN: Errno = Errno(4096);
 enum Never {}
 
 /// In the child.
-fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Errno> {
+fn become_service(program: &Mapped, set: Set, guardian: u32, (path, folder): (&[u8], usize)) -> Result<Never, Errno> {
     let call = |number, arguments: [usize; 6]| {
         // SAFETY: every call below is made with what its manual page asks for.
         unsafe { syscall(number, arguments) }
@@ -327,6 +328,9 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
         Err(SetError::Os(errno)) => return Err(errno),
         Err(SetError::Full) => return Err(Errno(libc::ERANGE)),
         Err(SetError::Gone | SetError::Interrupted) => return Err(Errno(libc::EIDRM)),
+    }
+    if !hints::note_begun_raw(path, folder, set.id(), (pid, start)) {
+        return Err(Errno(libc::EIDRM));
     }
     if program.floor_signal != 0 {
         lay_floor(program.floor_signal, pid)?;
@@ -517,12 +521,12 @@ pub(super) fn child() -> Option<(u32, u64)> {
     (started.0 != 0 && started.1 != 0).then_some(started)
 }
 
-/// Starts the service in the guardian, and says what came of it.
-pub(super) fn start(set: Set) {
+/// Starts the service in the guardian, and says what came of it. `hints`: where its files are.
+pub(super) fn start(set: Set, hints: (&[u8], usize)) {
     REPORTS.store(true, Ordering::Relaxed);
     // One that ends at once has been started before.
     let _ = set_signal_mask(1 << (libc::SIGCHLD - 1));
-    match spawn(set) {
+    match spawn(set, hints) {
         Ok((pid, start)) => report(STARTED, pid as c_int, start),
         Err(error) => report(FAILED, error.0, 0),
     }
