@@ -157,7 +157,10 @@ impl Acquiring {
                             Err(error) => tracing::debug!(service = %name, %error, "no second witness"),
                         }
                     }
-                    let guardian = Mutex::new(Watched::NotYet(guardian.map(|(_, process)| process)));
+                    let guardian = Mutex::new(match self.snapshot {
+                        Some(snapshot) if snapshot.kernel_guards() => Watched::No,
+                        _ => Watched::NotYet(guardian.map(|(_, process)| process)),
+                    });
                     let Found { info, process } = found;
                     let known = process.as_ref().zip(info.pid()).map(|(process, pid)| Known::new(pid, process.start()));
                     let unfit = AtomicBool::new(false);

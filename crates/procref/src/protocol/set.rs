@@ -311,6 +311,12 @@ impl Snapshot {
         Some(self.pieces(GUARDIAN_PID, 2) as u32).filter(|&pid| pid != 0 && self.value(GUARDIAN) != 0)
     }
 
+    /// Whether the kernel is the guardian, and no process: it does not die.
+    #[must_use]
+    pub fn kernel_guards(&self) -> bool {
+        self.value(GUARDIAN) != 0 && self.guardian_pid().is_none()
+    }
+
     /// Fingerprint of the namespaces the set's pids belong to.
     #[must_use]
     pub fn namespace(&self) -> u32 {
