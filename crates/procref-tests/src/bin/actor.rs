@@ -5,11 +5,9 @@ use procref::ready::Ready;
 use procref::{ServiceCommand, ServiceInfo, StopLadder, StopSignal, process};
 use procref_tests::actor::{Gate, Stop};
 use procref_tests::sandbox::MARK;
-use procref_tests::{Config, Events};
+use procref_tests::{Config, Events, sys};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::FromRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,7 +20,7 @@ fn main() {
     }
     let config = Config::parse(std::env::args().skip(1));
     let input: Box<dyn BufRead> = if config.closed_stdio {
-        let [input, output] = close_stdio();
+        let [input, output] = sys::close_stdio().expect("they can be closed");
         let _ = OUTPUT.set(output);
         Box::new(BufReader::new(input))
     } else {
@@ -53,23 +51,6 @@ fn say(line: &str) {
             out.write_all(line.as_bytes()).and_then(|()| out.flush())
         }
     };
-}
-
-/// Closes standard input, output and error; the first two go on far away.
-#[expect(unsafe_code, reason = "nothing safe closes these")]
-fn close_stdio() -> [File; 2] {
-    let far = [0, 1].map(|fd| {
-        // SAFETY: it takes numbers.
-        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 100) };
-        assert!(copy >= 0, "there is room for a descriptor");
-        // SAFETY: it has just been made, and belongs to nobody else.
-        unsafe { File::from_raw_fd(copy) }
-    });
-    for fd in 0..3 {
-        // SAFETY: nothing of this program uses these from here on.
-        unsafe { libc::close(fd) };
-    }
-    far
 }
 
 struct Client {
@@ -112,20 +93,19 @@ impl Client {
                 }
                 Ok(String::new())
             }
-            ["fork"] => Ok(self.fork(|client| drop(std::mem::take(&mut client.handles)))),
+            ["fork"] => self.fork(|client| drop(std::mem::take(&mut client.handles))),
             // The child's copies of the handles, kept by it: says what came of that, and goes.
-            ["fork-keep"] => Ok(self.fork(|client| {
+            ["fork-keep"] => self.fork(|client| {
                 let kept = client.obey(&["keep"]).map_err(|error| error.kind());
                 std::process::exit(i32::from(kept != Err(procref::ErrorKind::InvalidInput)));
-            })),
+            }),
             // A child that stays: says which it is.
-            ["fork-stay"] => Ok(Self::fork_and_stay()),
-            ["fork-exit"] => Ok(self.fork(|_| std::process::exit(0))),
-            ["exec", program, arguments @ ..] => Err(Command::new(program).args(arguments).exec().into()),
-            ["unshare", what] => unshare(what),
-            ["setuid", user] => set_user(user.parse().map_err(procref::Error::other)?),
+            ["fork-stay"] => Ok(sys::fork_and_stay()?.to_string()),
+            ["fork-exit"] => self.fork(|_| std::process::exit(0)),
+            ["exec", program, arguments @ ..] => Err(sys::become_program(Command::new(program).args(arguments)).into()),
             ["exit"] => std::process::exit(3),
             ["abort"] => std::process::abort(),
+            ["crash"] => sys::crash(),
             // Unwinds as a panic does, without a word.
             ["panic"] => std::panic::resume_unwind(Box::new("as it was told")),
             // How many KiB of memory it shall have besides.
@@ -135,7 +115,10 @@ impl Client {
                 Ok(String::new())
             }
             ["ping", port] => ping(port.parse().map_err(procref::Error::other)?).map_err(Into::into),
-            _ => Err(format!("unknown: {words:?}").into()),
+            _ => match sys::obey(words) {
+                Some(answer) => Ok(answer?),
+                None => Err(format!("unknown: {words:?}").into()),
+            },
         }
     }
 
@@ -150,31 +133,9 @@ impl Client {
         Ok(format!("{pid} {} {generation} {lost} {}", info.port(), info.get("note").unwrap_or("")))
     }
 
-    #[expect(unsafe_code, reason = "the standard library does not fork")]
-    fn fork_and_stay() -> String {
-        // SAFETY: the child only sleeps.
-        match unsafe { libc::fork() } {
-            0 => loop {
-                // SAFETY: it takes nothing.
-                unsafe { libc::pause() };
-            },
-            pid => pid.to_string(),
-        }
-    }
-
     /// Forks a child that does something, and waits for its end: says how that was.
-    #[expect(unsafe_code, reason = "the standard library does not fork")]
-    fn fork(&mut self, child: impl FnOnce(&mut Self)) -> String {
-        // SAFETY: the other threads of this program hold no lock while it is told to fork, as they sleep.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            child(self);
-            std::process::exit(0);
-        }
-        let mut status = 0;
-        // SAFETY: the status is ours.
-        unsafe { libc::waitpid(pid, &mut status, 0) };
-        status.to_string()
+    fn fork(&mut self, child: impl FnOnce(&mut Self)) -> procref::Result<String> {
+        Ok(sys::fork(|| child(self))?.to_string())
     }
 }
 
@@ -202,7 +163,7 @@ impl Callbacks {
     fn spawn(&self) -> procref::Result<ServiceInfo> {
         let [program, arguments @ ..] = self.config.service.as_slice() else { return Err("no service".into()) };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        sys::alone(&mut command).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         if self.config.hands_over {
             command.arg("handed-over");
         }
@@ -218,8 +179,8 @@ impl Callbacks {
     }
 
     fn is_healthy(&self, info: &ServiceInfo) -> bool {
-        let path = self.config.health.as_deref().unwrap_or(Path::new("/dev/null"));
-        let words = std::fs::read_to_string(path).unwrap_or_default();
+        let words =
+            self.config.health.as_deref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let pid = info.pid().unwrap_or(0).to_string();
         match words.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["bad", number] => *number != pid,
@@ -379,31 +340,6 @@ fn declared(config: &Config) -> ServiceCommand {
     let (program, arguments) = config.service.split_first().expect("a service");
     let mark = std::env::var(MARK).expect("a sandbox");
     ServiceCommand::new(program).args(arguments).env(MARK, mark).ready(Ready::log("ready"))
-}
-
-#[expect(unsafe_code, reason = "the standard library knows no namespaces")]
-fn unshare(what: &str) -> procref::Result<String> {
-    let flags = match what {
-        "undo" => libc::CLONE_SYSVSEM,
-        "ipc" => libc::CLONE_NEWIPC,
-        "pid" => libc::CLONE_NEWPID,
-        "files" => libc::CLONE_FILES,
-        "mount" => libc::CLONE_NEWNS,
-        "time" => 0x80,
-        _ => return Err(format!("unknown: {what}").into()),
-    };
-    // SAFETY: it takes a number.
-    if unsafe { libc::unshare(flags) } == 0 { Ok(String::new()) } else { Err(std::io::Error::last_os_error().into()) }
-}
-
-#[expect(unsafe_code, reason = "the standard library does not change users")]
-fn set_user(user: u32) -> procref::Result<String> {
-    // SAFETY: it takes a number.
-    if unsafe { libc::setgid(user) } != 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
-    // SAFETY: it takes a number.
-    if unsafe { libc::setuid(user) } == 0 { Ok(String::new()) } else { Err(std::io::Error::last_os_error().into()) }
 }
 
 /// Asks a Redis server whether it is there.

@@ -5,10 +5,8 @@
 use procref::blocking::SharedService;
 use procref::ready::Ready;
 use procref::{Result, ServiceCommand};
+use procref_tests::sys;
 use std::io::Write as _;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::os::unix::process::CommandExt as _;
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().collect();
@@ -37,7 +35,7 @@ fn main() -> Result<()> {
     if let [program, arguments @ ..] = program {
         handle.keep()?;
         println!("holds");
-        return Err(std::process::Command::new(program).args(arguments).exec().into());
+        return Err(sys::become_program(std::process::Command::new(program).args(arguments)).into());
     }
     println!("holds");
     std::io::stdout().flush()?;
@@ -47,13 +45,7 @@ fn main() -> Result<()> {
 }
 
 fn notify() -> Result<()> {
-    let name = std::env::var("NOTIFY_SOCKET").map_err(procref::Error::other)?;
-    let socket = UnixDatagram::unbound()?;
-    let address = match name.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(name)?,
-    };
-    socket.send_to_addr(b"READY=1", &address)?;
+    sys::notify_ready()?;
     loop {
         std::thread::park();
     }

@@ -13,7 +13,7 @@ use std::process::Command;
 both! {
     fn it_keeps_nothing_of_its_client(world) {
         let mut command = world.sandbox.command(ACTOR);
-        let mut client = Actor::of({ command.current_dir(world.sandbox.folder()); command }, &world.config, 0);
+        let mut client = Actor::of({ command.current_dir(world.sandbox.folder()); command }, &world.config);
         assert_eq!(client.ask("grow 65536").as_deref(), Ok(""));
         let service = client.acquire();
         let guardian = world.guardian();

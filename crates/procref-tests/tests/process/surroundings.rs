@@ -140,7 +140,7 @@ fn two_ipc_namespaces_have_two_services() {
     }
     let mut command = world.sandbox.command("unshare");
     command.args(options).arg(ACTOR);
-    let there = Actor::of(command, &world.config, 0);
+    let there = Actor::of(command, &world.config);
     are_two(&world, world.actor(), there);
 }
 
@@ -166,7 +166,7 @@ fn two_users_have_two_services() {
     let mut command = world.sandbox.command("setpriv");
     command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".into()]).arg(&actor);
     theirs.note = "another user's".into();
-    let there = Actor::of(command, &theirs, 0);
+    let there = Actor::of(command, &theirs);
     are_two(&world, world.actor(), there);
 }
 
