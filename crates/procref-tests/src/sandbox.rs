@@ -96,7 +96,7 @@ impl Sandbox {
             return None;
         }
         let Look { held, title, environment } = sys::look(pid)?;
-        let guardian = title.starts_with(&format!("procref-guardian: {}-", self.mark));
+        let guardian = title.contains(&format!("procref-guardian: {}-", self.mark));
         let variable = format!("{MARK}={}", self.mark);
         (guardian || environment.contains(&variable)).then_some(Found { pid, pidfd: held, guardian, title })
     }

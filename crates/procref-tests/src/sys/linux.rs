@@ -24,6 +24,9 @@ pub type Held = OwnedFd;
 /// Whether a service whose last client was killed is asked to end: by the guardian.
 pub const ASKS: bool = true;
 
+/// How an error says of a process that it was killed.
+pub const KILLED_IN_WORDS: &str = "was killed by signal 9";
+
 /// How many processes are a storm.
 pub const MANY: usize = 200;
 

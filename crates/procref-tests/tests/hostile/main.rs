@@ -4,6 +4,9 @@
 //! that begins with `not tested:`. What other tests cover is not here: foreign sets and folders of callbacks (`api`), sets
 //! removed under callbacks and other users (`process`), refusals that are only told (`syscalls`, `proof`).
 
+// The crate's documentation says why.
+#![cfg(target_os = "linux")]
+
 mod clients;
 mod clock;
 mod crowd;
