@@ -10,7 +10,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub use crate::sys::own_way::*;
+crate::linux_only! { "semaphore sets":
+    pub use crate::sys::own_way::*;
+}
 
 /// The environment variable by which processes are found that a test has started.
 pub const MARK: &str = "PROCREF_TEST_MARK";

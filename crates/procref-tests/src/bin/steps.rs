@@ -13,7 +13,8 @@
 //! | `await=PATH` | waits until it is there |
 //! | `child=STEP;STEP…` | starts a child, and goes on |
 //! | `deaf` | asked to end, it does nothing from now on |
-//! | `exit=STATUS`, `killed` | ends |
+//! | `own=PATH` | takes the file for life |
+//! | `exit=STATUS`, `killed`, `abort`, `crash` | ends |
 //! | `stay` | stays until it is ended, or asked to |
 
 use procref_tests::sys;
@@ -57,6 +58,12 @@ fn take(step: &str) -> Result<()> {
             sys::ignore_requests();
             Ok(())
         }
+        "own" => {
+            std::mem::forget(sys::own(Path::new(rest)).expect("nobody else has it"));
+            Ok(())
+        }
+        "abort" => std::process::abort(),
+        "crash" => sys::crash(),
         "exit" => exit(rest.parse().expect("a number")),
         "killed" => {
             sys::kill(&sys::open(std::process::id()).expect("this process lives"));

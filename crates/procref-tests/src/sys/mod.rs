@@ -18,7 +18,7 @@
 //! | [`ASKS`], [`KILLED_IN_WORDS`], [`MANY`] | who is left without a client: asked to end, or ended; what is said of who was killed; what a storm is |
 //! | [`is_private`], [`make_private`] | folders and files that are nobody else's affair |
 //! | [`close_stdio`], [`end_thread`], [`obey`] | what an actor or a service is told to do to itself |
-//! | [`own_way`] | what only tests of this one system use |
+//! | `own_way` | what only tests of Linux use |
 
 use std::process::ExitStatus;
 

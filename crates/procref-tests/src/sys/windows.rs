@@ -557,6 +557,3 @@ pub fn end_thread() -> ! {
     // SAFETY: nothing of this thread is used by others.
     unsafe { ExitThread(0) }
 }
-
-/// What only tests of Windows use: nothing.
-pub mod own_way {}
