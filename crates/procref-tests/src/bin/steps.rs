@@ -11,7 +11,7 @@
 //! | `rename=FROM=TO` | |
 //! | `need=PATH`, `need-variable=NAME` | ends with status 1 if that is missing |
 //! | `await=PATH` | waits until it is there |
-//! | `child=STEP;STEP…` | starts a child, and goes on |
+//! | `child=STEP;STEP…`, `alone=STEP;STEP…` | starts a child, and goes on |
 //! | `deaf` | asked to end, it does nothing from now on |
 //! | `own=PATH` | takes the file for life |
 //! | `exit=STATUS`, `killed`, `abort`, `crash` | ends |
@@ -53,7 +53,8 @@ fn take(step: &str) -> Result<()> {
             }
             Ok(())
         }
-        "child" => Command::new(std::env::current_exe()?).args(rest.split(';')).spawn().map(drop),
+        "child" => child(rest).spawn().map(drop),
+        "alone" => sys::alone(&mut child(rest)).spawn().map(drop),
         "deaf" => {
             sys::ignore_requests();
             Ok(())
@@ -74,6 +75,12 @@ fn take(step: &str) -> Result<()> {
         },
         _ => panic!("unknown: {step}"),
     }
+}
+
+fn child(steps: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("it is a file"));
+    command.args(steps.split(';'));
+    command
 }
 
 fn say(line: &str) -> Result<()> {

@@ -130,3 +130,26 @@ fn many_write_to_one_log_and_no_line_is_lost() {
     }
     assert_eq!(log.all().len(), 8 * 50);
 }
+
+/// Its children neither, wherever they are.
+#[test]
+fn a_command_that_is_alone_can_be_started_by_a_member_of_a_group() {
+    let sandbox = Sandbox::new();
+    let mut group = Group::default();
+    let steps = ["await=gate", "alone=say=ready;stay", "stay"];
+    let gate = sandbox.folder().join("gate");
+    let mut command = sandbox.command(STEPS);
+    group.prepare(&mut command);
+    let mut member =
+        command.args(steps).current_dir(sandbox.folder()).stdout(Stdio::piped()).spawn().expect("it starts");
+    group.add(&member);
+    std::fs::write(gate, "").expect("it can be written");
+    let mut line = String::new();
+    BufReader::new(member.stdout.take().expect("a pipe")).read_line(&mut line).expect("its child says so");
+    assert_eq!(line.trim_end(), "ready");
+    group.kill();
+    assert_eq!(sys::end_of(member.wait().expect("it ended")), End::Killed);
+    let left = staying(&sandbox);
+    let [child] = left.as_slice() else { panic!("the child is left, and nobody else: {left:?}") };
+    sys::kill(&child.pidfd);
+}
