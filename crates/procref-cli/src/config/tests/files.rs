@@ -19,7 +19,8 @@ impl Folder {
     }
 
     fn write(&self, file: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let file = self.0.join(file);
+        // As it will be shown.
+        let file: PathBuf = self.0.join(file).components().collect();
         fs::write(&file, text).expect("it can be written");
         file
     }

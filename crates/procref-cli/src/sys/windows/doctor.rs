@@ -17,20 +17,17 @@ use windows_sys::Win32::System::JobObjects::{
     JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK, JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation,
     QueryInformationJobObject,
 };
-use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::Threading::{CREATE_SUSPENDED, GetCurrentProcess};
 
 pub(crate) fn checks(folders: &Folders) -> Vec<Finding> {
-    vec![undo(), session(), jobs(), surrounding_job(), console(), runtime_folder(folders)]
+    vec![undo(), own_session(), jobs(), surrounding_job(), console(), runtime_folder(folders)]
 }
 
-/// The kernel's names are those of a session: who is logged on twice has two worlds.
-fn session() -> Finding {
+/// Who is logged on twice has two worlds.
+fn own_session() -> Finding {
     const CHECK: &str = "session";
-    let mut session = 0;
-    // SAFETY: the number is written to where it is kept.
-    match succeeded(unsafe { ProcessIdToSessionId(std::process::id(), &raw mut session) }) {
-        Ok(()) => Finding::ok(CHECK, format!("{session}: services are shared within it")),
+    match super::session() {
+        Ok(session) => Finding::ok(CHECK, format!("{session}: services are shared within it")),
         Err(error) => Finding::warning(CHECK, format!("cannot tell which it is: {error}"), "report this"),
     }
 }

@@ -31,7 +31,8 @@ pub(crate) const CONFIG_SHOWN: &str = r"%APPDATA%\procref";
 /// What procref keeps, if the XDG base directory specification says nothing. `folder` is a variable that names an absolute
 /// path.
 pub(crate) fn default_state(folder: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    Some(folder("LOCALAPPDATA")?.join("procref").join("state"))
+    let profile = || Some(folder("USERPROFILE")?.join("AppData").join("Local"));
+    Some(folder("LOCALAPPDATA").or_else(profile)?.join("procref").join("state"))
 }
 
 /// The same for the user's own file, which goes with the user from machine to machine.
@@ -41,8 +42,9 @@ pub(crate) fn default_config(folder: impl Fn(&str) -> Option<PathBuf>) -> Option
 
 /// Where this user's hints are: what `runtime_dir` of procref's builders has as its default.
 pub(crate) fn default_hints() -> PathBuf {
-    let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|local| local.is_absolute());
-    local.unwrap_or_else(std::env::temp_dir).join("procref").join("run")
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let beside = default_state(absolute).map(|state| state.with_file_name("run"));
+    beside.unwrap_or_else(|| std::env::temp_dir().join("procref").join("run"))
 }
 
 /// The folder that is above all.
@@ -84,9 +86,9 @@ pub(crate) fn path_bytes(path: &Path) -> Cow<'_, [u8]> {
     }
 }
 
-/// Files of hints are apart by themselves: the folder is the user's own.
+/// Of the session, in which all who can meet are.
 pub(crate) fn namespace() -> u64 {
-    0
+    super::session().map_or(0, u64::from)
 }
 
 /// Whether two open files are one.

@@ -11,7 +11,7 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
 use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_BREAKAWAY_OK, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
 };
 use windows_sys::Win32::System::Threading::{OpenThread, ResumeThread, THREAD_SUSPEND_RESUME};
@@ -27,7 +27,8 @@ impl Job {
         succeeded(i32::from(!job.is_null()))?;
         // SAFETY: the handle is a new one.
         let job = Self(unsafe { OwnedHandle::from_raw_handle(job) });
-        job.limit(JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE)?;
+        // Services that are started in it belong to all their clients: procref has them leave it.
+        job.limit(JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | JOB_OBJECT_LIMIT_BREAKAWAY_OK)?;
         Ok(job)
     }
 
@@ -54,7 +55,7 @@ impl Job {
 
     /// What is in it may outlive this process.
     pub(super) fn let_live(&self) -> io::Result<()> {
-        self.limit(0)
+        self.limit(JOB_OBJECT_LIMIT_BREAKAWAY_OK)
     }
 }
 

@@ -13,7 +13,8 @@ pub(crate) fn no_text() -> OsString {
 
 /// Another way to the same folder. `false`: this user may make none.
 pub(crate) fn link(target: &str, link: &Path) -> bool {
-    symlink_dir(target.replace('/', r"\"), link).is_ok()
+    // Wine says that it has made one.
+    symlink_dir(target.replace('/', r"\"), link).is_ok() && link.is_dir()
 }
 
 /// How the system says that a file may not be read. `None`: one's own file can always be made readable again.

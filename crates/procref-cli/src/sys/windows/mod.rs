@@ -23,6 +23,7 @@ use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::AsRawHandle;
 use windows_sys::Win32::System::Console::{ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, SetConsoleMode};
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 
 /// Whether the terminal behind standard error can be told to take back what it shows: older consoles have to be asked.
 pub(crate) fn terminal_obeys() -> bool {
@@ -35,6 +36,13 @@ pub(crate) fn terminal_obeys() -> bool {
         unsafe { SetConsoleMode(stderr.as_raw_handle(), mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) != 0 }
     };
     is_console && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb") && obeys(mode)
+}
+
+/// The session's number: the names of the kernel's objects are those of a session.
+fn session() -> io::Result<u32> {
+    let mut session = 0;
+    // SAFETY: the number is written to where it is kept.
+    succeeded(unsafe { ProcessIdToSessionId(std::process::id(), &raw mut session) }).map(|()| session)
 }
 
 /// As the system wants its texts: with a zero at the end.
