@@ -3,6 +3,7 @@
 use crate::blocking::SharedService;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ready::Ready;
+use crate::sys::program;
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -279,6 +280,7 @@ impl ServiceCommand {
         }
         values.any_of = self.needs.iter().map(|(label, _)| format!("{label}.")).collect();
         self.texts().try_for_each(|text| values.expand_os(text).map(drop))?;
+        self.ready.is_supported().map_err(|what| Error::new(ErrorKind::Unsupported, format!("readiness: {what}")))?;
         let ready = self.ready.expand(|text| values.expand(text))?;
         ready.check().map_err(|what| Error::new(ErrorKind::InvalidInput, format!("readiness: {what}")))
     }
@@ -292,34 +294,18 @@ fn is_word(name: &str) -> bool {
 }
 
 /// The program's file: itself where it is a path, else the first of that name in `PATH`.
-pub(crate) fn find_program(program: &OsStr) -> Result<PathBuf> {
-    let path = Path::new(program);
+pub(crate) fn find_program(name: &OsStr) -> Result<PathBuf> {
+    let path = Path::new(name);
     if path.components().count() > 1 {
-        return std::path::absolute(path).map_err(Error::from);
+        let path = std::path::absolute(path).map_err(Error::from)?;
+        return Ok(program::file(&path).unwrap_or(path));
     }
-    let folders = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    let more = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    let folders = std::env::split_paths(&folders).chain(more).chain(debian_postgresql());
-    let mut candidates = folders.map(|folder| folder.join(path));
-    candidates.find(|candidate| is_program(candidate)).ok_or_else(|| {
-        Error::new(ErrorKind::StartFailed, format!("there is no program {program:?} in PATH"))
+    let folders = std::env::var_os("PATH").unwrap_or_else(|| program::DEFAULT_PATH.into());
+    let mut folders = std::env::split_paths(&folders).chain(program::more_folders());
+    folders.find_map(|folder| program::file(&folder.join(path))).ok_or_else(|| {
+        Error::new(ErrorKind::StartFailed, format!("there is no program {name:?} in PATH"))
             .help("install it, or name its path")
     })
-}
-
-/// Debian keeps the server's programs out of `PATH`, in a folder for each version. The newest one first.
-fn debian_postgresql() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut versions: Vec<(u32, PathBuf)> = entries
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
-        .collect();
-    versions.sort_unstable_by(|a, b| b.cmp(a));
-    versions.into_iter().map(|(_, folder)| folder).collect()
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// What placeholders stand for.

@@ -131,27 +131,18 @@ impl Error {
     pub(crate) fn set(name: &ServiceName, operation: &str, error: SetError) -> Self {
         let error = match error {
             SetError::Gone => return Self::set_removed(name, operation),
-            SetError::Os(errno) if errno.0 == libc::ERANGE => Self::new(
+            SetError::Full => Self::new(
                 ErrorKind::LimitReached,
                 format!(
                     "cannot {operation}: 32767 processes hold or await the service, which is as far as the kernel counts"
                 ),
             ),
-            SetError::Os(errno) => {
-                let kind = match errno.0 {
-                    libc::ENOSPC | libc::ENOMEM | libc::E2BIG => ErrorKind::LimitReached,
-                    libc::EACCES => ErrorKind::PermissionDenied,
-                    // The kernel itself never says EPERM of an operation on a set.
-                    libc::ENOSYS | libc::EPERM => ErrorKind::Unsupported,
-                    _ => ErrorKind::System,
-                };
-                let error = Self::new(kind, format!("cannot {operation}")).source(io::Error::from(errno));
-                match errno.0 {
-                    libc::E2BIG => error.help("raise SEMOPM, the third number in /proc/sys/kernel/sem"),
-                    libc::ENOSYS | libc::EPERM => {
-                        error.help("allow semget, semop, semtimedop and semctl in the sandbox's policy")
-                    }
-                    _ => error,
+            SetError::Os(error) => {
+                let (kind, help) = error.describe();
+                let error = Self::new(kind, format!("cannot {operation}")).source(io::Error::from(error));
+                match help {
+                    Some(help) => error.help(help),
+                    None => error,
                 }
             }
             SetError::Refused => Self::new(
@@ -169,7 +160,10 @@ impl Error {
             format!("cannot {operation}: the semaphore set that counts this service's clients has been removed"),
         )
         .service(name)
-        .help("`ipcrm` and systemd-logind (RemoveIPC=yes, when a user's last session ends) remove sets; the service stops when the last of its present clients has gone, and can then be started anew")
+        .help(format!(
+            "{}; the service stops when the last of its present clients has gone, and can then be started anew",
+            crate::sys::WHO_REMOVES_SETS
+        ))
     }
 
     /// Which kind of error this is.

@@ -48,9 +48,8 @@ pub fn name(text: &str) {
     };
     assert_eq!(service.as_str(), text);
     assert!((1..=MAX_NAME).contains(&text.len()) && !text.contains(['/', '\0']) && !text.starts_with('.'));
-    for user in [0, 1, u32::MAX] {
-        assert!(service.key(user) != 0 && counter.key(user) != 0, "no key is IPC_PRIVATE");
-    }
+    assert_eq!(counter.as_str(), text);
+    assert_ne!(service.domain(), counter.domain());
     let fresh = Snapshot::new([0; SEMAPHORES]);
     let named = apply(&[0; SEMAPHORES], &fresh.naming(text.as_bytes(), 1)).expect("a fresh set can be named");
     assert_eq!(Snapshot::new(named).name(), text.as_bytes());
@@ -62,7 +61,8 @@ pub fn set(values: &Values, record: &Record, pid: u32) {
     let snapshot = Snapshot::new(values);
     let view = snapshot.view();
     assert_eq!(view.fresh, value(&values, LAYOUT) == 0);
-    assert_eq!(snapshot.guardian_pid().is_some(), view.guarded);
+    assert!(view.guarded || snapshot.guardian_pid().is_none());
+    assert_ne!(snapshot.guardian_pid(), Some(0), "no process has that number");
     assert_eq!(matches!(snapshot.record().instance, Instance::None), !view.instance);
     assert!(snapshot.name().len() <= MAX_NAME);
     assert!(snapshot.namespace() < 1 << 30);
@@ -114,7 +114,10 @@ pub fn set(values: &Values, record: &Record, pid: u32) {
     }
     let pid = pid % (1 << 30);
     let guarding = apply(&values, &snapshot.guarding(pid));
-    assert_eq!(guarding.and_then(|after| Snapshot::new(after).guardian_pid()), (!view.guarded).then_some(pid));
+    assert_eq!(
+        guarding.and_then(|after| Snapshot::new(after).guardian_pid()),
+        (!view.guarded && pid != 0).then_some(pid)
+    );
     if let Some(after) = guarding {
         assert_eq!(Snapshot::new(after).record(), snapshot.record());
         assert_eq!(value(&after, CLIENTS), value(&values, CLIENTS));

@@ -1,7 +1,7 @@
-//! Names of services, and the keys they stand for.
+//! Names of services.
 
 use crate::error::{Error, ErrorKind};
-use crate::protocol::set::{LAYOUT_VERSION, MAX_NAME};
+use crate::protocol::set::MAX_NAME;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ServiceName {
     name: Arc<str>,
-    /// Kept apart by their keys: a service and a bare counter of the same name share nothing.
+    /// Kept apart by the [domain](Self::domain): a service and a bare counter of the same name share nothing.
     counter: bool,
 }
 
@@ -43,18 +43,9 @@ impl ServiceName {
         &self.name
     }
 
-    /// The key of this name's semaphore set for this user. Never `IPC_PRIVATE`, which is 0.
-    ///
-    /// No `ftok`: it makes a key of 8 bits of a number and 16 of an inode, so that strangers share one.
-    pub(crate) fn key(&self, user: u32) -> i32 {
-        let layout = LAYOUT_VERSION.to_le_bytes();
-        let domain = if self.counter { b"procref-counter".as_slice() } else { b"procref" };
-        let parts = [domain, &layout, &user.to_le_bytes(), self.name.as_bytes()];
-        let hash = fnv1a(&parts.concat());
-        match (hash ^ hash >> 32) as u32 as i32 {
-            0 => 1,
-            key => key,
-        }
+    /// What keeps the kernel objects of a service and of a bare counter of the same name apart.
+    pub(crate) const fn domain(&self) -> &'static str {
+        if self.counter { "procref-counter" } else { "procref" }
     }
 }
 
@@ -102,13 +93,5 @@ mod tests {
     fn the_hash_is_the_published_one() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
-
-    #[test]
-    fn keys_differ_by_name_and_user() {
-        let key = |name: &str, user| ServiceName::new(name).expect("a good name").key(user);
-        assert_ne!(key("db-a1", 0), key("db-b0", 0));
-        assert_ne!(key("db", 0), key("db", 1));
-        assert_eq!(key("db", 1000), key("db", 1000));
     }
 }

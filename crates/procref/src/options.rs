@@ -1,6 +1,7 @@
 //! What can be set for a service.
 
 use crate::error::{Error, ErrorKind};
+use crate::sys::{FORCE, signal_number};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,19 +34,6 @@ pub enum StopSignal {
     User1,
     /// `SIGUSR2`.
     User2,
-}
-
-impl StopSignal {
-    const fn number(self) -> i32 {
-        match self {
-            Self::Terminate => libc::SIGTERM,
-            Self::Interrupt => libc::SIGINT,
-            Self::Quit => libc::SIGQUIT,
-            Self::Hangup => libc::SIGHUP,
-            Self::User1 => libc::SIGUSR1,
-            Self::User2 => libc::SIGUSR2,
-        }
-    }
 }
 
 /// How a service is made to stop: a signal, some grace, the next signal, …, and in the end `SIGKILL`.
@@ -91,9 +79,11 @@ impl StopLadder {
 
     pub(crate) fn raw(&self) -> Vec<StopStep> {
         let milliseconds = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
-        let asked =
-            self.steps.iter().map(|(signal, grace)| StopStep { signal: signal.number(), grace: milliseconds(*grace) });
-        asked.chain([StopStep { signal: libc::SIGKILL, grace: milliseconds(AFTER_KILL) }]).collect()
+        let asked = self
+            .steps
+            .iter()
+            .map(|(signal, grace)| StopStep { signal: signal_number(*signal), grace: milliseconds(*grace) });
+        asked.chain([StopStep { signal: FORCE, grace: milliseconds(AFTER_KILL) }]).collect()
     }
 }
 

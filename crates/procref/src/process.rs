@@ -161,7 +161,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// The system refuses to say: too many open files, or no `/proc`.
+    /// The system refuses to say: too many open files, or, on Linux, no `/proc`.
     pub fn from_pid(pid: u32) -> Result<Option<Self>> {
         let held = open(Some(pid)).map_err(|error| cannot("look at", Some(pid), error))?;
         Ok(held.map(|held| Self { pid, held }))

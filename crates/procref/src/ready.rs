@@ -26,19 +26,17 @@
 mod http;
 mod log;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use crate::sys::probe::{self, For, Group, NotifySocket, Woken};
+use crate::sys::probe::{self, Connection, Group, NotifySocket, Output, Source, Woken};
 use crate::sys::{self, current_pid};
 pub(crate) use log::{LogMark, last_lines};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The first pause between two probes. Each is twice as long as the one before.
@@ -186,12 +184,21 @@ impl Ready {
         matches!(self.0, Probe::Notify)
     }
 
+    /// Whether this system has what it needs; if not, what to say.
+    pub(crate) const fn is_supported(&self) -> Result<(), &'static str> {
+        match &self.0 {
+            Probe::Unix(_) => probe::has_unix_sockets(),
+            Probe::Notify => probe::has_notify_sockets(),
+            _ => Ok(()),
+        }
+    }
+
     /// What is wrong with it, as far as that can be seen without trying.
     pub(crate) fn check(&self) -> Result<(), String> {
         match &self.0 {
             Probe::None | Probe::Notify => Ok(()),
             Probe::Tcp(address) => Target::parse(address).map(drop),
-            Probe::Unix(path) => unix_address(path).map(drop),
+            Probe::Unix(path) => probe::check_unix(path),
             Probe::Http { url, status } => match status {
                 Some(status) if !(200..=599).contains(status) => Err(format!("no answer has the HTTP status {status}")),
                 _ => http::Url::parse(url).map(drop),
@@ -328,12 +335,17 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn wait(&self, fds: &[(std::os::fd::BorrowedFd<'_>, For)]) -> Result<(), Miss> {
-        match probe::wait(self.process, fds, self.until).map_err(Miss::system)? {
-            Woken::Event => Ok(()),
-            Woken::Ended => Err(Miss::Ended),
-            Woken::Time => Err(Miss::Slow),
-        }
+    fn wait(&self, sources: &[Source<'_>]) -> Result<(), Miss> {
+        event(probe::wait(self.process, sources, self.until))
+    }
+}
+
+/// What was waited for.
+fn event<T>(woken: io::Result<Woken<T>>) -> Result<T, Miss> {
+    match woken.map_err(Miss::system)? {
+        Woken::Event(event) => Ok(event),
+        Woken::Ended => Err(Miss::Ended),
+        Woken::Time => Err(Miss::Slow),
     }
 }
 
@@ -467,7 +479,7 @@ impl Target {
     }
 
     /// The first of its addresses that accepts.
-    fn connect(&self, attempt: &Attempt<'_>) -> Result<TcpStream, Miss> {
+    fn connect(&self, attempt: &Attempt<'_>) -> Result<Connection, Miss> {
         let addresses = self.addresses(attempt)?;
         let mut first = None;
         for (index, &address) in addresses.iter().enumerate() {
@@ -500,37 +512,23 @@ impl Host {
     }
 }
 
-/// The system's resolver knows no time limit and no service, so it runs on a thread of its own, which may stay behind
-/// for a while.
+/// The system's resolver knows no time limit and no service.
 fn resolve(name: &str, port: u16, attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>, Miss> {
-    let (reads, writes) = io::pipe().map_err(Miss::system)?;
-    let (send, receive) = std::sync::mpsc::channel();
     let host = name.to_owned();
-    let look_up = move || {
-        let _ = send.send((host.as_str(), port).to_socket_addrs().map(Vec::from_iter));
-        drop(writes);
-    };
-    std::thread::Builder::new().name("procref-resolve".into()).spawn(look_up).map_err(Miss::system)?;
-    match attempt.wait(&[(reads.as_fd(), For::Reading)]) {
-        Err(Miss::Slow) => return Err(Miss::NotYet(format!("the address of {name} is not found out"))),
-        result => result?,
-    }
-    match receive.try_recv() {
+    let look_up = move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    match event(probe::aside(attempt.process, attempt.until, look_up)) {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(error)) => Err(Miss::NotYet(format!("the address of {name}: {}", plain(&error)))),
-        Err(_) => Err(Miss::NotYet(format!("the address of {name} cannot be looked up"))),
+        Err(Miss::Slow) => Err(Miss::NotYet(format!("the address of {name} is not found out"))),
+        Err(miss) => Err(miss),
     }
 }
 
-fn connect(address: SocketAddr, attempt: &Attempt<'_>) -> Result<TcpStream, Miss> {
-    let miss = |error: io::Error| Miss::NotYet(format!("{address}: {}", plain(&error)));
-    let socket = probe::connect_tcp(address).map_err(miss)?;
-    match attempt.wait(&[(socket.as_fd(), For::Writing)]) {
+fn connect(address: SocketAddr, attempt: &Attempt<'_>) -> Result<Connection, Miss> {
+    match event(Connection::open(address, attempt.process, attempt.until)) {
+        Ok(connected) => connected.map_err(|error| Miss::NotYet(format!("{address}: {}", plain(&error)))),
         Err(Miss::Slow) => Err(Miss::NotYet(format!("{address}: the connection is not accepted"))),
-        result => {
-            result?;
-            probe::connected(socket).map_err(miss)
-        }
+        Err(miss) => Err(miss),
     }
 }
 
@@ -538,50 +536,39 @@ fn tcp(address: &str, attempt: &Attempt<'_>) -> Result<(), Miss> {
     Target::parse(address).map_err(Miss::Never)?.connect(attempt).map(drop)
 }
 
-fn unix_address(path: &Path) -> Result<(), String> {
-    match path.as_os_str().as_encoded_bytes() {
-        b"" | b"@" => Err("the Unix socket's path is empty".into()),
-        _ => probe::unix_address(path).map(drop).map_err(|_| {
-            format!("\"{}\" is too long for a Unix socket, whose path has at most 107 bytes", path.display())
-        }),
-    }
-}
-
 fn unix(path: &Path, directory: Option<&Path>) -> Result<(), Miss> {
     let path = match directory {
         Some(directory) if path.as_os_str().as_encoded_bytes().first() != Some(&b'@') => &directory.join(path),
         _ => path,
     };
-    unix_address(path).map_err(Miss::Never)?;
-    let miss = |error: io::Error| Miss::NotYet(format!("{}: {}", path.display(), plain(&error)));
-    probe::unix_address(path).and_then(|address| probe::connect_unix(&address)).map_err(miss)
+    probe::check_unix(path).map_err(Miss::Never)?;
+    probe::connect_unix(path).map_err(|error| Miss::NotYet(format!("{}: {}", path.display(), plain(&error))))
 }
 
 /// Runs the program once.
 fn exec(program: &OsStr, arguments: &[OsString], context: &Context<'_>, attempt: &Attempt<'_>) -> Result<(), Miss> {
     let name = program.display();
-    let (mut output, writes) = io::pipe().map_err(Miss::system)?;
-    probe::set_nonblocking(output.as_fd()).map_err(Miss::system)?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(writes.try_clone().map_err(Miss::system)?).stderr(writes);
+    command.args(arguments).stdin(Stdio::null());
+    let mut output = Output::of(&mut command).map_err(Miss::system)?;
     command.envs(context.environment.iter().map(|(name, value)| (name, value)));
     if let Some(directory) = context.directory {
         command.current_dir(directory);
     }
     let mut group = Group::start(&mut command).map_err(|error| cannot_start(program, context, &error))?;
-    // It has our writing end.
+    // It has an end of the output.
     drop(command);
     let mut kept = Vec::new();
     let mut open = true;
     loop {
-        let both = [(group.ended(), For::Reading), (output.as_fd(), For::Reading)];
+        let both = [group.source(), output.source()];
         let result = attempt.wait(if open { &both } else { both.get(..1).unwrap_or(&both) });
         open = open && keep_output(&mut output, &mut kept);
         let slow = match result {
             Err(Miss::Slow) => true,
             result => result.map(|()| Instant::now() >= attempt.until)?,
         };
-        if probe::is_readable(group.ended()) {
+        if group.has_ended() {
             break;
         }
         // Also where it writes without end, so that there always is an event.
@@ -599,7 +586,7 @@ fn exec(program: &OsStr, arguments: &[OsString], context: &Context<'_>, attempt:
     if status.success() {
         return Ok(());
     }
-    Err(Miss::NotYet(format!("{name} {}{}", ended(status), last_line(&kept))))
+    Err(Miss::NotYet(format!("{name} {}{}", sys::program::ended(status), last_line(&kept))))
 }
 
 fn cannot_start(program: &OsStr, context: &Context<'_>, error: &io::Error) -> Miss {
@@ -616,16 +603,8 @@ fn cannot_start(program: &OsStr, context: &Context<'_>, error: &io::Error) -> Mi
     }
 }
 
-fn ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended".into(),
-    }
-}
-
 /// Reads what is there, at most what a pipe holds, and keeps the end of it. Says whether more may come.
-fn keep_output(output: &mut io::PipeReader, kept: &mut Vec<u8>) -> bool {
+fn keep_output(output: &mut Output, kept: &mut Vec<u8>) -> bool {
     let mut buffer = [0; MOST_OUTPUT];
     for _ in 0..(64 << 10) / MOST_OUTPUT {
         match output.read(&mut buffer) {
@@ -656,10 +635,10 @@ fn notify(
     report.saw("it has not said READY=1".into());
     let attempt = Attempt { process: context.process, until: deadline };
     loop {
-        attempt.wait(&[(socket.as_fd(), For::Reading)])?;
+        attempt.wait(&[socket.source()])?;
         let Some(message) = socket.receive().map_err(Miss::system)? else { continue };
         let ready = message.text.split(|&byte| byte == b'\n').any(|line| line == b"READY=1");
-        if !context.owns(message.pid) {
+        if !probe::is_of_service(message.pid, context.pid, context.guardian) {
             if ready {
                 report.saw(format!("the process {} said READY=1, but is not the service's", message.pid));
             }
@@ -675,24 +654,5 @@ fn notify(
         if Instant::now() >= deadline {
             return Err(Miss::Slow);
         }
-    }
-}
-
-impl Context<'_> {
-    /// Whether that process is the service's: it, its descendants, and those of its guardian, or one in its session.
-    fn owns(&self, pid: u32) -> bool {
-        let mut at = pid;
-        // A tree that changes while it is climbed could lead anywhere, but not for ever.
-        for _ in 0..1000 {
-            if at == self.pid || Some(at) == self.guardian {
-                return true;
-            }
-            match probe::parent_and_session(at) {
-                Some((_, session)) if session == self.pid => return true,
-                Some((parent, _)) if parent > 1 => at = parent,
-                _ => return false,
-            }
-        }
-        false
     }
 }

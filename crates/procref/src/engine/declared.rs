@@ -7,21 +7,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
 use crate::protocol::set::Instance;
 use crate::ready::{self, Context, LogMark, NotReady, Ready};
-use crate::sys::folder;
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::probe::{Group, NotifySocket};
-use crate::sys::service::{Need, Program, Reports, c_string};
-use crate::sys::{Process, Set};
-use std::ffi::OsString;
-use std::fs::OpenOptions;
+use crate::sys::service::{self, Need, Program, Reports};
+use crate::sys::{self, FORCE, Process, Set, files, folder, port};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 /// A start whose choices are made: ports are picked, texts filled in, what is needed is held.
@@ -35,7 +30,7 @@ pub(super) struct Prepared {
     metadata: Vec<(String, String)>,
     ports: Vec<(String, u16)>,
     /// The locks of the ports.
-    locks: Vec<OwnedFd>,
+    locks: Vec<port::Lock>,
     state: Option<State>,
     run: Option<PathBuf>,
     log: PathBuf,
@@ -52,7 +47,7 @@ impl Prepared {
         let (mut ports, mut locks) = (Vec::new(), Vec::new());
         for (port, fixed) in &command.ports {
             let (number, lock) = match fixed {
-                Some(number) => (*number, lock_port(*number)?.ok_or_else(|| taken(*number))?),
+                Some(number) => (*number, port::Lock::take(*number)?.ok_or_else(|| taken(*number))?),
                 None => pick_port()?,
             };
             ports.push((port.clone(), number));
@@ -80,7 +75,7 @@ impl Prepared {
         }
 
         let keeps_state = values.is_used("state") || !prepare.is_empty();
-        let state = keeps_state.then(|| state.ok_or_else(no_state).and_then(State::make)).transpose()?;
+        let state = keeps_state.then(|| state.map_err(no_state).and_then(State::make)).transpose()?;
         let log = command.log.clone().unwrap_or_else(|| spec.hints.beside("log"));
         if command.log.is_none() {
             keep_short(&log);
@@ -88,7 +83,7 @@ impl Prepared {
         // Makes the folder for hints, too.
         drop(open_log(spec, &log)?);
         let run = values.is_used("run").then(|| fresh_folder(run)).transpose()?;
-        let notify = ready.needs_notify().then(|| NotifySocket::bind(&notify_address(spec))).transpose()?;
+        let notify = ready.needs_notify().then(|| bind_notify(spec)).transpose()?;
         let directory = command.directory.clone();
         let stopper = match stop {
             None => None,
@@ -133,7 +128,7 @@ impl Prepared {
         for line in &self.prepare {
             tracing::debug!(service = %spec.name, program = ?line.program, "prepares");
             let mark = LogMark::before_start(&self.log);
-            let program = program(line, &self.environment, self.directory.as_deref(), libc::SIGKILL)?;
+            let program = program(line, &self.environment, self.directory.as_deref(), FORCE)?;
             let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
             let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
             let name = &line.program;
@@ -144,7 +139,7 @@ impl Prepared {
                 Ok(Some(status)) if status.success() => {}
                 Ok(Some(status)) => {
                     let log = log_in_words(&ready::last_lines(&mark, LOG_LINES));
-                    return Err(failed(format!("{name:?}, which prepares it, {}{log}", in_words(status))));
+                    return Err(failed(format!("{name:?}, which prepares it, {}{log}", sys::program::ended(status))));
                 }
                 Ok(None) => return Err(failed(format!("{name:?}, which prepares it: nobody knows how it ended"))),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -159,9 +154,9 @@ impl Prepared {
 
     /// The service itself, for the guardian to start.
     pub(super) fn launch(&self, spec: &Spec) -> Result<(Launch, LogMark)> {
-        let first = spec.ladder.first().map_or(libc::SIGKILL, |step| step.signal);
+        let first = spec.ladder.first().map_or(FORCE, |step| step.signal);
         let mark = LogMark::before_start(&self.log);
-        let keep = self.locks.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        let keep = self.locks.iter().map(port::Lock::try_clone).collect::<io::Result<_>>()?;
         let needs = self.needs.iter().map(ServiceHandle::need).collect::<Result<Vec<Need>>>()?;
         let mut environment = self.environment.clone();
         if let Some(notify) = &self.notify {
@@ -186,7 +181,7 @@ impl Prepared {
         let ended = |mut reports: Reports, log: &[String]| {
             /// The guardian reaps at once.
             const REAPING: u64 = 5000;
-            let how = reports.ended(REAPING).ok().flatten().map_or_else(|| "ended".into(), in_words);
+            let how = reports.ended(REAPING).ok().flatten().map_or_else(|| "ended".into(), sys::program::ended);
             Err(failed(format!("{program:?} {how} before it was ready{}", log_in_words(log))))
         };
         let Instance::Process { pid, start } = snapshot.record().instance else {
@@ -237,21 +232,13 @@ fn program(
     floor_signal: i32,
 ) -> Result<Program> {
     let inherited = std::env::vars_os().filter(|(variable, _)| {
-        !own.iter().any(|(own, _)| own == variable) && !NOT_INHERITED.iter().any(|other| variable == other)
+        let is = |other: &OsStr| service::is_same_variable(variable, other);
+        !own.iter().any(|(own, _)| is(own)) && !NOT_INHERITED.iter().any(|other| is(other.as_ref()))
     });
     let environment = inherited.chain(own.iter().cloned());
-    Ok(Program {
-        file: c_string(find_program(&line.program)?.as_os_str())?,
-        directory: c_string(directory.unwrap_or_else(|| Path::new("/")).as_os_str())?,
-        arguments: std::iter::once(&line.program)
-            .chain(&line.arguments)
-            .map(|argument| c_string(argument))
-            .collect::<io::Result<_>>()?,
-        environment: environment
-            .map(|(variable, value)| Ok((c_string(&variable)?, c_string(&value)?)))
-            .collect::<io::Result<_>>()?,
-        floor_signal,
-    })
+    let arguments = std::iter::once(&line.program).chain(&line.arguments);
+    let directory = directory.map_or_else(folder::root, Path::to_owned);
+    Ok(Program::new(&find_program(&line.program)?, &directory, arguments, environment, floor_signal)?)
 }
 
 fn name<'a>(spec: &'a Spec, command: &'a ServiceCommand) -> &'a str {
@@ -264,7 +251,7 @@ fn stop_line(spec: &Spec, info: &ServiceInfo) -> Option<(CommandLine, Vec<(OsStr
     let command = spec.declared.as_ref()?;
     let stop = command.stop.as_ref()?;
     let folder = |key: &str| info.get(key).map(PathBuf::from);
-    let state = folder("state").or_else(|| state_folder(spec, command)).unwrap_or_default();
+    let state = folder("state").or_else(|| state_folder(spec, command).ok()).unwrap_or_default();
     let run = folder("run").unwrap_or_else(|| spec.hints.beside("run"));
     let mut values = Values::of_itself(name(spec, command), &state, &run);
     for (port, _) in &command.ports {
@@ -290,7 +277,7 @@ pub(super) fn stopper(spec: &Spec, info: &ServiceInfo) -> Option<Stopper> {
 /// or that cannot be run.
 pub(super) fn ask_to_stop(spec: &Spec, info: &ServiceInfo) -> Option<Group> {
     let (line, environment) = stop_line(spec, info)?;
-    let directory = spec.declared.as_ref()?.directory.as_deref().unwrap_or_else(|| Path::new("/"));
+    let directory = spec.declared.as_ref()?.directory.clone().unwrap_or_else(folder::root);
     let run = || {
         let mut command = std::process::Command::new(find_program(&line.program)?);
         command.args(&line.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -367,16 +354,15 @@ impl State {
     }
 }
 
-/// `None`: nobody knows where.
-fn state_folder(spec: &Spec, command: &ServiceCommand) -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let all = || absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    command.state.clone().or_else(|| Some(all()?.join("procref").join(spec.name.as_str()).join("state")))
+/// An error says why nobody knows where it is.
+fn state_folder(spec: &Spec, command: &ServiceCommand) -> Result<PathBuf, &'static str> {
+    let own = || Ok(folder::state_home()?.join("procref").join(spec.name.as_str()).join("state"));
+    command.state.clone().map_or_else(own, Ok)
 }
 
-fn no_state() -> Error {
-    Error::new(ErrorKind::StartFailed, "there is no place for {state}: neither $HOME nor $XDG_STATE_HOME is set")
-        .help("set one of them, or name a folder by `state_dir`")
+fn no_state(why: &str) -> Error {
+    Error::new(ErrorKind::StartFailed, format!("there is no place for {{state}}: {why}"))
+        .help("set that, or name a folder by `state_dir`")
 }
 
 /// An empty folder for one run.
@@ -411,34 +397,18 @@ const LOG_LINES: usize = 20;
 const NOT_INHERITED: [&str; 6] =
     ["PROCREF_INSTANCE", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"];
 
-fn in_words(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended".into(),
-    }
+/// A socket in the folder; one without a file where the path is too long for a socket. Whoever may send to that one, only
+/// the service's own processes are heard.
+fn bind_notify(spec: &Spec) -> io::Result<NotifySocket> {
+    let name = format!("procref-notify-{}-{}", spec.name, sys::current_pid());
+    NotifySocket::bind(&spec.hints.beside("notify"), &name)
 }
 
-/// A socket in the folder; one without a file where the path is too long for a socket (unix(7)). Whoever may send to that
-/// one, only the service's own processes are heard.
-fn notify_address(spec: &Spec) -> PathBuf {
-    const MOST: usize = 107;
-    let path = spec.hints.beside("notify");
-    if path.as_os_str().len() <= MOST {
-        return path;
-    }
-    PathBuf::from(format!("@procref-notify-{}-{}", spec.name, crate::sys::current_pid()))
-}
-
-fn open_log(spec: &Spec, path: &Path) -> Result<OwnedFd> {
+fn open_log(spec: &Spec, path: &Path) -> Result<File> {
     let cannot = |error: io::Error| {
         Error::new(ErrorKind::StartFailed, format!("cannot open the service's log {}", path.display())).source(error)
     };
-    spec.hints.prepare_folder().map_err(cannot)?;
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NOCTTY);
-    options.open(path).map(OwnedFd::from).map_err(cannot)
+    spec.hints.prepare_folder().and_then(|()| files::open_log(path)).map_err(cannot)
 }
 
 fn taken(number: u16) -> Error {
@@ -450,29 +420,18 @@ fn taken(number: u16) -> Error {
 ///
 /// Not one of those that the system gives to whoever connects to somewhere: such a one can be taken before the service
 /// comes to it, and a probe of it can even connect to itself.
-fn pick_port() -> Result<(u16, OwnedFd)> {
+fn pick_port() -> Result<(u16, port::Lock)> {
     const LOWEST: u16 = 10_240;
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let end = range.split_whitespace().next().and_then(|low| low.parse().ok()).unwrap_or(32_768_u16);
+    let end = port::first_ephemeral();
     let span = end.saturating_sub(LOWEST);
     // Anywhere, so that two programs that know nothing of each other seldom meet.
     let begin = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0) % u64::from(span.max(1));
     for number in (0..span).map(|step| LOWEST + ((begin + u64::from(step)) % u64::from(span)) as u16) {
         if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
-            && let Some(lock) = lock_port(number)?
+            && let Some(lock) = port::Lock::take(number)?
         {
             return Ok((number, lock));
         }
     }
     Err(Error::new(ErrorKind::LimitReached, format!("no port from {LOWEST} to {end} is free")))
-}
-
-/// A name that only one socket in this network namespace can have, and that goes with it. `None`: somebody has it.
-fn lock_port(number: u16) -> Result<Option<OwnedFd>> {
-    let address = SocketAddr::from_abstract_name(format!("procref-port-{number}"))?;
-    match UnixDatagram::bind_addr(&address) {
-        Ok(socket) => Ok(Some(socket.into())),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -144,7 +144,7 @@ impl Acquiring {
                     let guardian = hold_guardian(set, self.snapshot);
                     let mut witness = self.witness.take();
                     if let (None, Some((pid, process))) = (&witness, &guardian) {
-                        match Witness::of_guardian(*pid, process) {
+                        match Witness::of_guardian(set, *pid, process) {
                             Ok(opened) => witness = Some(opened),
                             Err(error) => tracing::debug!(service = %name, %error, "no second witness"),
                         }
@@ -307,13 +307,13 @@ impl Acquiring {
         }
         if let Some((pid, guardian)) = hold_guardian(self.set(), Some(seen)) {
             // As long as the guardian lives, somebody has held it.
-            let opened = Witness::of_guardian(pid, &guardian).ok();
+            let opened = Witness::of_guardian(self.set(), pid, &guardian).ok();
             if holds(&opened) {
                 self.witness = opened;
                 return Ok(true);
             }
         }
-        match Witness::of_service(pid, service, pipe)? {
+        match Witness::of_service(self.set(), pid, service, pipe)? {
             Floor::Held(witness) => self.witness = Some(witness),
             Floor::None => {}
             Floor::Abandoned => return Ok(false),
@@ -488,7 +488,7 @@ impl Acquiring {
                 // None: it has just gone, and the kernel is about to say so.
                 if let Some(process) = find_guardian(self.set(), pid)? {
                     if self.witness.is_none() {
-                        self.witness = Witness::of_guardian(pid, &process).ok();
+                        self.witness = Witness::of_guardian(self.set(), pid, &process).ok();
                     }
                     process.signal(sys::Signal::KILL)?;
                     process.wait(None)?;
@@ -538,7 +538,7 @@ impl Acquiring {
         };
         let replaced = match record.instance {
             Instance::Process { pid, start } if info.pid() != Some(pid) => {
-                stop_process(&self.spec, pid, start, Told::Nothing, record.declared.then_some(None))
+                stop_process(&self.spec, self.set(), pid, start, Told::Nothing, record.declared.then_some(None))
             }
             _ => Ok(()),
         };
@@ -583,6 +583,10 @@ impl Acquiring {
             Err(SetError::Gone) => return Ok(acquire::Event::Gone),
             Err(error) => return Err(Error::set(&self.spec.name, "read the semaphore set", error)),
         };
+        let pipe = match (&process, &self.witness) {
+            (Some((_, process)), Some(witness)) => witness.adopt(process, snapshot.record().pipe)?,
+            _ => snapshot.record().pipe,
+        };
         let record = Record {
             instance: match &process {
                 Some((pid, process)) => Instance::Process { pid: *pid, start: process.start() },
@@ -592,7 +596,7 @@ impl Acquiring {
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
             declared: self.spec.declared.is_some(),
-            pipe: snapshot.record().pipe,
+            pipe,
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {
@@ -767,7 +771,7 @@ pub(super) enum Released {
 impl Releasing {
     pub(super) fn new(spec: &Arc<Spec>, member: &Arc<Member>, stops: bool) -> Self {
         // A guardian that is the service's parent stops it, whether or not it lingers before.
-        let to_guardian = !spec.settings.linger.is_zero() || spec.declared.is_some();
+        let to_guardian = !spec.settings.linger.is_zero() || has_parent(spec);
         let machine = Release::new(to_guardian, stops);
         let mut releasing = Self::of_set(spec, member.set, None, machine);
         releasing.member = Some(Arc::clone(member));
@@ -837,7 +841,7 @@ impl Releasing {
     }
 
     fn awaits_stop(&self) -> bool {
-        self.spec.declared.is_some() && self.spec.settings.linger.is_zero()
+        has_parent(&self.spec) && self.spec.settings.linger.is_zero()
     }
 
     /// The guardian wakes with the lock, in the very instant in which the last one leaves. It gives it back, or removes
@@ -1011,6 +1015,11 @@ impl Drop for Releasing {
     }
 }
 
+/// Whether the service's guardian is its parent.
+const fn has_parent(spec: &Spec) -> bool {
+    guardian::IS_PARENT && spec.declared.is_some()
+}
+
 /// Stops what runs, on behalf of somebody who holds nothing, and says how that went.
 pub(super) fn stop_from_outside(spec: &Arc<Spec>, set: Set, door: Door) -> Result<release::Outcome> {
     let mut releasing = Releasing::of_set(spec, set, None, Release::from_outside(door));
@@ -1086,7 +1095,7 @@ fn finish_recorded(spec: &Spec, set: Set, asked: bool, stop_other: impl FnOnce()
                 (false, None) => Told::Nothing,
             };
             let sweeps = record.declared.then(|| snapshot.guardian_pid());
-            stop_process(spec, pid, start, how, sweeps).map_err(Trouble::Other)?
+            stop_process(spec, set, pid, start, how, sweeps).map_err(Trouble::Other)?
         }
         Instance::Other => stop_other()
             .map_err(|error| Trouble::Other(callback_failed(ErrorKind::StopFailed, "on_last_release", error)))?,
@@ -1119,13 +1128,13 @@ enum Told {
 }
 
 /// `sweeps`: none of its descendants may stay, among them the children of this guardian.
-fn stop_process(spec: &Spec, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
+fn stop_process(spec: &Spec, set: Set, pid: u32, start: u64, told: Told, sweeps: Option<Option<u32>>) -> Result<()> {
     let failed = |what: String| Error::new(ErrorKind::StopFailed, what).service(&spec.name);
     let process = Process::open_recorded(pid, start)
         .map_err(|error| failed(format!("cannot look at its process {pid}")).source(error))?;
     let sweep = || {
         if let Some(guardian) = sweeps {
-            sys::service::sweep(pid, start, guardian);
+            sys::service::sweep(set, pid, start, guardian);
         }
     };
     let Some(process) = process else {

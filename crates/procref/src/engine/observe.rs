@@ -65,10 +65,7 @@ fn await_files(spec: &Spec, watch: &Watch, process: Option<&Process>, deadline: 
 }
 
 fn cannot_watch(spec: &Spec, error: io::Error) -> Error {
-    let kind = match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOMEM) => ErrorKind::LimitReached,
-        _ => ErrorKind::System,
-    };
+    let kind = if sys::is_limit(&error) { ErrorKind::LimitReached } else { ErrorKind::System };
     let what = format!("cannot watch the folder {} for the service to come or go", spec.hints.location().0.display());
     Error::new(kind, what).service(&spec.name).source(error)
 }
@@ -142,13 +139,12 @@ pub(crate) fn wait_until_gone(spec: &Spec, limit: Option<Duration>) -> Result<bo
 /// How many hold or await it, as the kernel counts, and those of them that can be seen.
 pub(crate) fn clients(spec: &Spec) -> Result<(u32, Vec<Holder>)> {
     let Some((set, snapshot)) = find(spec)? else { return Ok((0, Vec::new())) };
-    let holders = match hold_guardian(set, Some(snapshot)) {
-        Some((pid, guardian)) => sys::holders(pid, &guardian).unwrap_or_else(|error| {
-            tracing::debug!(service = %spec.name, %error, "cannot see who holds it");
-            Vec::new()
-        }),
-        None => Vec::new(),
-    };
+    let guardian = hold_guardian(set, Some(snapshot));
+    let guardian = guardian.as_ref().map(|(pid, guardian)| (*pid, guardian));
+    let holders = sys::holders(set, guardian).unwrap_or_else(|error| {
+        tracing::debug!(service = %spec.name, %error, "cannot see who holds it");
+        Vec::new()
+    });
     Ok((snapshot.view().clients.into(), holders))
 }
 

@@ -150,6 +150,11 @@ pub const GUARDIAN_SHUT: [Op; 4] =
     [Op::zero(CLIENTS), Op::zero(HEIRS).wait(), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// Begins a transition in order to replace the guardian; refused as soon as there is one.
 pub const LOCK_UNGUARDED: [Op; 3] = [Op::zero(GUARDIAN), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// From here on the kernel is the guardian, without a process: for systems whose kernels can end a service. Refused where
+/// there is one.
+pub const KERNEL_GUARDS: [Op; 2] = [Op::zero(GUARDIAN), Op::add(GUARDIAN, 1)];
+/// Makes way for a guardian that is a process.
+pub const KERNEL_GUARDS_NO_MORE: [Op; 2] = [Op::add(GUARDIAN, -1), Op::zero(GUARDIAN)];
 /// Counts a reference if there is none, in a set that is only a counter.
 pub const COUNT_FIRST: [Op; 3] = [Op::zero(CLIENTS), Op::zero(LOCK), Op::add(CLIENTS, 1).undo()];
 /// Counts a reference if there are others, in a set that is only a counter.
@@ -300,10 +305,10 @@ impl Snapshot {
         self.value(LAYOUT) == 0
     }
 
-    /// The guardian's pid while one watches.
+    /// The guardian's process while one watches. `None` also where the kernel itself is the guardian, which has no number.
     #[must_use]
     pub fn guardian_pid(&self) -> Option<u32> {
-        (self.value(GUARDIAN) != 0).then(|| self.pieces(GUARDIAN_PID, 2) as u32)
+        Some(self.pieces(GUARDIAN_PID, 2) as u32).filter(|&pid| pid != 0 && self.value(GUARDIAN) != 0)
     }
 
     /// Fingerprint of the namespaces the set's pids belong to.
@@ -663,6 +668,8 @@ mod tests {
         assert_eq!(apply(&died, &seen.guarding(7)), None, "the view is stale");
         let next = apply(&died, &Snapshot::new(died).guarding(7)).expect("nobody watches");
         assert_eq!(Snapshot::new(next).guardian_pid(), Some(7));
+        let kernel = Snapshot::new(apply(&fresh(), &seen.guarding(0)).expect("nobody watches"));
+        assert_eq!((kernel.view().guarded, kernel.guardian_pid()), (true, None), "it is no process");
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! `GET` of one page, and of its answer only the status: a client as small as that.
 
-use super::{Attempt, Host, Miss, Target, plain};
-use crate::sys::probe::For;
+use super::{Attempt, Host, Miss, Target, event, plain};
+use crate::sys::probe::{Connection, Woken};
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::fd::AsFd;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// The most that is read to find the status, with all that may be said before it.
@@ -64,8 +62,8 @@ impl Url {
 
 /// Asks once. Without a wanted status, each one from 200 to 299 will do.
 pub(super) fn get(url: &Url, wanted: Option<u16>, attempt: &Attempt<'_>) -> Result<(), Miss> {
-    let mut stream = url.target.connect(attempt)?;
-    match ask(&mut stream, url, attempt) {
+    let mut connection = url.target.connect(attempt)?;
+    match ask(&mut connection, url, attempt) {
         Ok((status, _)) if wanted.map_or((200..300).contains(&status), |wanted| status == wanted) => Ok(()),
         Ok((_, text)) => Err(Miss::NotYet(format!("HTTP {text} from {url}"))),
         Err(Miss::Slow) => Err(Miss::NotYet(format!("no answer from {url}"))),
@@ -75,7 +73,7 @@ pub(super) fn get(url: &Url, wanted: Option<u16>, attempt: &Attempt<'_>) -> Resu
 }
 
 /// The status, and the text that it came with.
-fn ask(stream: &mut TcpStream, url: &Url, attempt: &Attempt<'_>) -> Result<(u16, String), Miss> {
+fn ask(connection: &mut Connection, url: &Url, attempt: &Attempt<'_>) -> Result<(u16, String), Miss> {
     let Url { host, path, .. } = url;
     let version = env!("CARGO_PKG_VERSION");
     let request = format!(
@@ -83,17 +81,17 @@ fn ask(stream: &mut TcpStream, url: &Url, attempt: &Attempt<'_>) -> Result<(u16,
     );
     let mut left = request.as_bytes();
     while !left.is_empty() {
-        let written = attempt.transfer(For::Writing, stream, |stream| stream.write(left))?;
+        let written = transferred(connection.write(left, attempt.process, attempt.until))?;
         left = left.get(written..).unwrap_or_default();
     }
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        let read = attempt.transfer(For::Reading, stream, |stream| stream.read(&mut buffer))?;
+        let read = transferred(connection.read(&mut buffer, attempt.process, attempt.until))?;
         answer.extend_from_slice(buffer.get(..read).unwrap_or_default());
         match parse(&answer) {
             Answer::Status(status, text) => {
-                take_rest(stream, attempt);
+                take_rest(connection, attempt);
                 return Ok((status, text));
             }
             Answer::NotHttp => return Err(Miss::NotYet(format!("not HTTP but {}", excerpt(&answer)))),
@@ -109,36 +107,22 @@ fn ask(stream: &mut TcpStream, url: &Url, attempt: &Attempt<'_>) -> Result<(u16,
     }
 }
 
-impl Attempt<'_> {
-    /// Reads or writes when that is possible.
-    fn transfer(
-        &self,
-        what: For,
-        stream: &mut TcpStream,
-        mut transfer: impl FnMut(&mut TcpStream) -> io::Result<usize>,
-    ) -> Result<usize, Miss> {
-        loop {
-            self.wait(&[(stream.as_fd(), what)])?;
-            match transfer(stream) {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(error) => return Err(Miss::NotYet(plain(&error))),
-            }
-        }
-    }
+/// How many bytes were read or written.
+fn transferred(woken: io::Result<Woken<io::Result<usize>>>) -> Result<usize, Miss> {
+    event(woken)?.map_err(|error| Miss::NotYet(plain(&error)))
 }
 
-fn take_rest(stream: &mut TcpStream, attempt: &Attempt<'_>) {
+fn take_rest(connection: &mut Connection, attempt: &Attempt<'_>) {
     let (time, most) = REST;
-    let attempt = Attempt { process: attempt.process, until: attempt.until.min(Instant::now() + time) };
+    let until = attempt.until.min(Instant::now() + time);
     let mut buffer = [0; 4096];
     let mut taken = 0;
     while taken < most {
-        match attempt.transfer(For::Reading, stream, |stream| stream.read(&mut buffer)) {
+        match transferred(connection.read(&mut buffer, attempt.process, until)) {
             Ok(read @ 1..) => taken += read,
             Ok(0) | Err(_) => return,
         }
-        if Instant::now() >= attempt.until {
+        if Instant::now() >= until {
             return;
         }
     }

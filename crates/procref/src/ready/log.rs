@@ -2,11 +2,10 @@
 
 use super::{Miss, Report, plain};
 use crate::sys;
-use crate::sys::probe::{self, Changes, For, Woken};
-use std::fs::{File, Metadata, OpenOptions};
+use crate::sys::files::{Identity, open_to_read, read_at};
+use crate::sys::probe::{self, Changes, Woken};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,13 +18,6 @@ const CHUNK: usize = 64 << 10;
 const MOST_FILES: usize = 4;
 /// Changes are told. But not those of a file that is mapped, or that another host writes.
 const ANOTHER_LOOK: Duration = Duration::from_secs(1);
-
-/// Which file it is.
-type Identity = (u64, u64);
-
-fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino())
-}
 
 /// A log file, and where it ended before the service was started. The file is held open, so that it is still found
 /// when the service has moved it away.
@@ -41,7 +33,7 @@ impl LogMark {
     pub(crate) fn before_start(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         match open(&path) {
-            Ok((file, metadata)) => Self { path, file: Some((file, identity(&metadata))), end: metadata.len() },
+            Ok((file, identity, metadata)) => Self { path, file: Some((file, identity)), end: metadata.len() },
             // If this is for good, the one who reads it will say so.
             Err(_) => Self { path, file: None, end: 0 },
         }
@@ -52,32 +44,33 @@ impl LogMark {
     }
 
     /// Where the service's own part begins in this file, which has the log's name now.
-    fn begin(&self, metadata: &Metadata) -> u64 {
-        let same = self.file.as_ref().is_some_and(|(_, file)| *file == identity(metadata));
+    fn begin(&self, identity: Identity, metadata: &Metadata) -> u64 {
+        let same = self.file.as_ref().is_some_and(|(_, file)| *file == identity);
         if same && self.end <= metadata.len() { self.end } else { 0 }
     }
 }
 
 /// Opens a log. Whatever else has its name, nothing waits and nothing is set off.
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
+fn open(path: &Path) -> io::Result<(File, Identity, Metadata)> {
     let not_a_file = || io::Error::other("it is not a regular file");
     if !path.metadata()?.is_file() {
         return Err(not_a_file());
     }
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = open_to_read(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_file() { Ok((file, metadata)) } else { Err(not_a_file()) }
+    let identity = Identity::of(&file)?;
+    if metadata.is_file() { Ok((file, identity, metadata)) } else { Err(not_a_file()) }
 }
 
 /// The last lines that the service has written, fit for a terminal: at most so many, and at most eight KiB.
 pub(crate) fn last_lines(mark: &LogMark, most: usize) -> Vec<String> {
-    let Ok((file, metadata)) = open(&mark.path) else { return Vec::new() };
-    let begin = mark.begin(&metadata);
+    let Ok((file, identity, metadata)) = open(&mark.path) else { return Vec::new() };
+    let begin = mark.begin(identity, &metadata);
     let from = begin.max(metadata.len().saturating_sub(SHOWN_BYTES));
     let mut bytes = vec![0; SHOWN_BYTES as usize];
     let mut read = 0;
     while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, from + read as u64) {
+        match read_at(&file, rest, from + read as u64) {
             Ok(0) => break,
             Ok(more) => read += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -168,7 +161,7 @@ impl Followed {
         let mut buffer = vec![0; CHUNK];
         let mut left = MOST_AT_ONCE;
         while left > 0 {
-            let read = match self.file.read_at(&mut buffer, self.position) {
+            let read = match read_at(&self.file, &mut buffer, self.position) {
                 Ok(0) => return Ok(Some(false)),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -223,26 +216,26 @@ impl<'a> Follow<'a> {
 
     /// Which file has the log's name now?
     fn find_file(&mut self) -> io::Result<()> {
-        let metadata = match self.mark.path.metadata() {
-            Ok(metadata) => metadata,
+        let named = match Identity::at(&self.mark.path) {
+            Ok(identity) => identity,
             // Not yet, or not at this moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if self.files.iter().any(|file| file.identity == identity(&metadata)) {
+        if self.files.iter().any(|file| file.identity == named) {
             return Ok(());
         }
-        let (file, metadata) = match open(&self.mark.path) {
+        let (file, identity, metadata) = match open(&self.mark.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             result => result?,
         };
-        let position = self.mark.begin(&metadata);
-        self.add(file, identity(&metadata), position);
+        let position = self.mark.begin(identity, &metadata);
+        self.add(file, identity, position);
         Ok(())
     }
 
     fn add(&mut self, file: File, identity: Identity, position: u64) {
-        if self.changes.as_ref().is_some_and(|changes| changes.add(file.as_fd()).is_err()) {
+        if self.changes.as_ref().is_some_and(|changes| changes.add(&file).is_err()) {
             self.changes = None;
         }
         if self.files.len() == MOST_FILES {
@@ -283,15 +276,15 @@ fn wait_with(mut follow: Follow<'_>, process: &sys::Process, deadline: Instant) 
         if now >= deadline {
             return Err(Miss::Slow);
         }
-        let (rest, fds) = match (looked, &follow.changes) {
+        let (rest, sources) = match (looked, &follow.changes) {
             (None, _) => (Duration::ZERO, None),
-            (_, Some(changes)) => (ANOTHER_LOOK, Some((changes.as_fd(), For::Reading))),
+            (_, Some(changes)) => (ANOTHER_LOOK, Some(changes.source())),
             (_, None) => (pause, None),
         };
         if follow.changes.is_none() {
             pause = super::LONGEST_PAUSE.min(pause * 2);
         }
-        if probe::wait(process, fds.as_slice(), deadline.min(now + rest)).map_err(Miss::system)? == Woken::Ended {
+        if probe::wait(process, sources.as_slice(), deadline.min(now + rest)).map_err(Miss::system)? == Woken::Ended {
             return Err(Miss::Ended);
         }
     }
@@ -300,16 +293,10 @@ fn wait_with(mut follow: Follow<'_>, process: &sys::Process, deadline: Instant) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ready::tests::{Folder, Service, far};
-    use std::io::Write;
+    use crate::ready::tests::{Folder, Service, append, far};
 
     fn follow<'a>(mark: &'a LogMark, text: &'a str) -> Follow<'a> {
         Follow::new(mark, text, None).expect("it can be read")
-    }
-
-    fn append(path: &Path, text: &str) {
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        file.expect("it opens").write_all(text.as_bytes()).expect("it can be written");
     }
 
     #[test]

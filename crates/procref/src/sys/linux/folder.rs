@@ -7,10 +7,22 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use std::ffi::CStr;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How deep a folder may be that is removed.
 const DEEPEST: u32 = 64;
+
+/// The folder that is above all others: where a service is that says nothing else.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from("/")
+}
+
+/// Where this user's programs keep what lasts; or why nobody knows.
+pub(crate) fn state_home() -> Result<PathBuf, &'static str> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    home.ok_or("neither $HOME nor $XDG_STATE_HOME is set")
+}
 
 /// Makes a folder that only this user can look into, and those above it. One that is there already has to be this user's.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@
 use super::detach::{self, FIRST_FD};
 use super::hints::{self, Hints};
 use super::pid::ask_pid;
+use super::port;
 use super::process::{self, Process};
 use super::raw;
 use super::service::{self, Need, Program, Reports};
@@ -28,6 +29,7 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
 use rustix::thread::Timespec;
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,9 @@ pub(super) const TITLE: &str = "procref-guardian: ";
 
 /// The longest folder and file name that a plan can hold, in bytes.
 pub(crate) const MOST_PATH: usize = 1024;
+
+/// A guardian starts declared services as its own children, and is there until they have ended.
+pub(crate) const IS_PARENT: bool = true;
 
 /// How long a client waits for the guardian that it makes to watch.
 const MAKING: u64 = 30_000;
@@ -186,7 +191,7 @@ pub(crate) fn main_if_asked() {
         let mut bytes = Vec::new();
         // SAFETY: whoever started a program under this title placed the plan there; if not, reading fails.
         let plan = unsafe { OwnedFd::from_raw_fd(PLAN) };
-        let read = std::fs::File::from(plan).read_to_end(&mut bytes);
+        let read = File::from(plan).read_to_end(&mut bytes);
         let (plan, title) = (read.ok().and_then(|_| Plan::decode(&bytes)), CString::new(title.as_bytes()).ok());
         let (Some(plan), Some(title)) = (plan, title) else { raw::exit(125) };
         shed(&plan, &title);
@@ -222,9 +227,9 @@ pub(crate) fn use_companion(program: &Path) -> bool {
 pub(crate) struct Launch {
     pub(crate) program: Program,
     /// Where the service writes what it says.
-    pub(crate) log: OwnedFd,
+    pub(crate) log: File,
     /// What the guardian holds for as long as it lives.
-    pub(crate) keep: Vec<OwnedFd>,
+    pub(crate) keep: Vec<port::Lock>,
     /// What the service holds by itself for as long as it lives.
     pub(crate) needs: Vec<Need>,
 }
@@ -234,7 +239,7 @@ pub(crate) struct Launch {
 pub(crate) struct Stopper {
     pub(crate) program: Program,
     /// Where it writes what it says.
-    pub(crate) log: OwnedFd,
+    pub(crate) log: File,
 }
 
 /// A guardian that watches.
@@ -295,7 +300,7 @@ pub(crate) fn make(
     if !process::readable(status.as_fd(), Some(MAKING))? {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "the guardian did not say that it watches"));
     }
-    let mut status = std::fs::File::from(status);
+    let mut status = File::from(status);
     match status.read(&mut said)? {
         1 => Ok(Made { witness: new, reports: Reports::new(status) }),
         _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the guardian ended before it watched")),
@@ -309,7 +314,7 @@ fn start(way_in: &WayIn, title: &CStr, plan: &Plan, fds: &[BorrowedFd<'_>]) -> i
     };
     let (reads, writes) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // It fits into the pipe's buffer, so nobody has to read yet.
-    let mut writes = std::fs::File::from(writes);
+    let mut writes = File::from(writes);
     writes.write_all(&plan.encode())?;
     drop(writes);
     let mut fds = fds.to_vec();
@@ -469,7 +474,7 @@ impl Performer<'_> {
             let _ = rustix::thread::nanosleep(&AGAIN);
         }
         if self.plan.sweeps {
-            service::sweep(pid, start, Some(ask_pid()));
+            service::sweep(self.set, pid, start, Some(ask_pid()));
         }
     }
 
@@ -510,7 +515,7 @@ fn event(result: Result<(), SetError>) -> Event {
         Ok(()) => Event::Done,
         Err(SetError::Gone) => Event::Gone,
         Err(SetError::Refused) => Event::Refused,
-        Err(SetError::Interrupted | SetError::Os(_)) => Event::Failed,
+        Err(SetError::Interrupted | SetError::Full | SetError::Os(_)) => Event::Failed,
     }
 }
 

@@ -1,13 +1,16 @@
 //! Linux: System V semaphores with `SEM_UNDO`, pidfds, and a guardian that is started or forked.
 
 mod detach;
+pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod guardian;
 pub(crate) mod hints;
 mod memory;
 mod pid;
+pub(crate) mod port;
 pub(crate) mod probe;
 mod process;
+pub(crate) mod program;
 mod raw;
 pub(crate) mod service;
 mod set;
@@ -17,7 +20,9 @@ pub(crate) mod watch;
 mod witness;
 
 pub(crate) use pid::current_pid;
-pub(crate) use process::{Process, Signal, namespace_fingerprint, start_time, stop, stop_asked, time_until};
-pub(crate) use set::{Set, undo_works};
+pub(crate) use process::{
+    FORCE, Process, Signal, is_limit, namespace_fingerprint, signal_number, start_time, stop, stop_asked, time_until,
+};
+pub(crate) use set::{Set, WHO_REMOVES_SETS, undo_works};
 pub(crate) use sysv_sem::SetError;
 pub(crate) use witness::{Floor, Holder, Witness, holders};

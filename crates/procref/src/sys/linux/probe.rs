@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::{Pid, Signal};
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -18,34 +19,35 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
+pub(crate) enum Woken<T = ()> {
     /// The process has ended, whatever else has happened.
     Ended,
-    /// One of the descriptors has something.
-    Event,
+    /// What was waited for.
+    Event(T),
     Time,
 }
 
-/// What a descriptor is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum For {
-    Reading,
-    Writing,
+/// Something that tells of an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a>(BorrowedFd<'a>);
+
+/// Waits until the process has ended, one of the sources tells of an event, or the time has come.
+pub(crate) fn wait(process: &Process, sources: &[Source<'_>], until: Instant) -> io::Result<Woken> {
+    wait_for(process, sources.iter().map(|source| (source.0, PollFlags::IN)), until)
 }
 
-/// Waits until the process has ended, one of the descriptors has something, or the time has come.
-pub(crate) fn wait(process: &Process, fds: &[(BorrowedFd<'_>, For)], until: Instant) -> io::Result<Woken> {
-    let mut polled = Vec::with_capacity(fds.len() + 1);
-    polled.push(PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN));
-    polled.extend(fds.iter().map(|&(fd, what)| {
-        let flags = match what {
-            For::Reading => PollFlags::IN,
-            For::Writing => PollFlags::OUT,
-        };
-        PollFd::from_borrowed_fd(fd, flags)
-    }));
+fn wait_for<'a>(
+    process: &'a Process,
+    fds: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,
+    until: Instant,
+) -> io::Result<Woken> {
+    let fds = std::iter::once((process.as_fd(), PollFlags::IN)).chain(fds);
+    let mut polled: Vec<_> = fds.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let time = Timespec {
@@ -56,7 +58,7 @@ pub(crate) fn wait(process: &Process, fds: &[(BorrowedFd<'_>, For)], until: Inst
             Ok(0) => return Ok(Woken::Time),
             Ok(_) => {
                 let ended = polled.first().is_some_and(|process| !process.revents().is_empty());
-                return Ok(if ended { Woken::Ended } else { Woken::Event });
+                return Ok(if ended { Woken::Ended } else { Woken::Event(()) });
             }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -64,17 +66,95 @@ pub(crate) fn wait(process: &Process, fds: &[(BorrowedFd<'_>, For)], until: Inst
     }
 }
 
-/// Whether there is something now.
-pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    super::process::readable(fd, Some(0)).unwrap_or(false)
+/// Does work that knows no time limit and no process on a thread of its own, which may stay behind for a while.
+pub(crate) fn aside<T: Send + 'static>(
+    process: &Process,
+    until: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Woken<T>> {
+    let (reads, writes) = io::pipe()?;
+    let (send, receive) = std::sync::mpsc::channel();
+    let work = move || {
+        let _ = send.send(work());
+        drop(writes);
+    };
+    std::thread::Builder::new().name("procref-aside".into()).spawn(work)?;
+    match wait(process, &[Source(reads.as_fd())], until)? {
+        Woken::Event(()) => receive.try_recv().map(Woken::Event).map_err(|_| io::Error::other("a thread has panicked")),
+        Woken::Ended => Ok(Woken::Ended),
+        Woken::Time => Ok(Woken::Time),
+    }
 }
 
 fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
 }
 
-/// Begins to connect. When the socket can be written, [`connected`] says how it went.
-pub(crate) fn connect_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+/// A TCP connection. Whatever it waits for ends with the process, and when the time has come; what comes of it otherwise is
+/// the inner result. The outer one is an error where the system cannot wait.
+#[derive(Debug)]
+pub(crate) struct Connection(TcpStream);
+
+impl Connection {
+    /// Connects.
+    ///
+    /// A port of the ephemeral range on which nobody listens can be connected *from itself*: the kernel may choose it as our
+    /// own port, and then we are our own peer. That is nobody's readiness; the reset leaves no TIME_WAIT on the service's
+    /// port.
+    pub(crate) fn open(address: SocketAddr, process: &Process, until: Instant) -> io::Result<Woken<io::Result<Self>>> {
+        let socket = match begin_to_connect(address) {
+            Ok(socket) => socket,
+            Err(error) => return Ok(Woken::Event(Err(error))),
+        };
+        match wait_for(process, std::iter::once((socket.as_fd(), PollFlags::OUT)), until)? {
+            Woken::Event(()) => Ok(Woken::Event(connected(socket).map(Self))),
+            Woken::Ended => Ok(Woken::Ended),
+            Woken::Time => Ok(Woken::Time),
+        }
+    }
+
+    /// Reads what comes first. 0: the other side has closed.
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        process: &Process,
+        until: Instant,
+    ) -> io::Result<Woken<io::Result<usize>>> {
+        self.transfer(PollFlags::IN, process, until, |stream| stream.read(buffer))
+    }
+
+    /// Writes as much as can be written at a time.
+    pub(crate) fn write(
+        &mut self,
+        bytes: &[u8],
+        process: &Process,
+        until: Instant,
+    ) -> io::Result<Woken<io::Result<usize>>> {
+        self.transfer(PollFlags::OUT, process, until, |stream| stream.write(bytes))
+    }
+
+    fn transfer(
+        &mut self,
+        flags: PollFlags,
+        process: &Process,
+        until: Instant,
+        mut transfer: impl FnMut(&mut TcpStream) -> io::Result<usize>,
+    ) -> io::Result<Woken<io::Result<usize>>> {
+        loop {
+            match wait_for(process, std::iter::once((self.0.as_fd(), flags)), until)? {
+                Woken::Event(()) => {}
+                Woken::Ended => return Ok(Woken::Ended),
+                Woken::Time => return Ok(Woken::Time),
+            }
+            match transfer(&mut self.0) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                result => return Ok(Woken::Event(result)),
+            }
+        }
+    }
+}
+
+fn begin_to_connect(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket(family, SocketType::STREAM)?;
     match rustix::net::connect(&socket, &address) {
@@ -84,11 +164,7 @@ pub(crate) fn connect_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 /// How a connection that was begun came out.
-///
-/// A port of the ephemeral range on which nobody listens can be connected *from itself*: the kernel may choose it as our
-/// own port, and then we are our own peer. That is nobody's readiness; the reset leaves no TIME_WAIT on the service's
-/// port.
-pub(crate) fn connected(socket: OwnedFd) -> io::Result<TcpStream> {
+fn connected(socket: OwnedFd) -> io::Result<TcpStream> {
     sockopt::socket_error(&socket)??;
     let stream = TcpStream::from(socket);
     if stream.local_addr()? == stream.peer_addr()? {
@@ -98,8 +174,27 @@ pub(crate) fn connected(socket: OwnedFd) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Whether this can be the address of a Unix socket: a path, or `@` and an abstract name.
-pub(crate) fn unix_address(path: &Path) -> io::Result<SocketAddrUnix> {
+/// Whether this system has Unix sockets that can be connected to; if not, what to say.
+pub(crate) const fn has_unix_sockets() -> Result<(), &'static str> {
+    Ok(())
+}
+
+/// Whether a service can say by itself that it is ready, to a [`NotifySocket`]; if not, what to say.
+pub(crate) const fn has_notify_sockets() -> Result<(), &'static str> {
+    Ok(())
+}
+
+/// What is wrong with this as the address of a Unix socket: a path, or `@` and an abstract name.
+pub(crate) fn check_unix(path: &Path) -> Result<(), String> {
+    match path.as_os_str().as_bytes() {
+        b"" | b"@" => Err("the Unix socket's path is empty".into()),
+        _ => unix_address(path).map(drop).map_err(|_| {
+            format!("\"{}\" is too long for a Unix socket, whose path has at most 107 bytes", path.display())
+        }),
+    }
+}
+
+fn unix_address(path: &Path) -> io::Result<SocketAddrUnix> {
     match path.as_os_str().as_bytes() {
         [b'@', name @ ..] => Ok(SocketAddrUnix::new_abstract_name(name)?),
         _ => Ok(SocketAddrUnix::new(path)?),
@@ -107,20 +202,41 @@ pub(crate) fn unix_address(path: &Path) -> io::Result<SocketAddrUnix> {
 }
 
 /// Connects to a Unix socket of whatever kind. This does not wait: a full queue is an error.
-pub(crate) fn connect_unix(address: &SocketAddrUnix) -> io::Result<()> {
+pub(crate) fn connect_unix(path: &Path) -> io::Result<()> {
+    let address = unix_address(path)?;
     let mut result = Err(Errno::PROTOTYPE);
     for kind in [SocketType::STREAM, SocketType::SEQPACKET, SocketType::DGRAM] {
         // For an abstract name of another type the kernel says that there is none.
         if matches!(result, Err(Errno::PROTOTYPE | Errno::CONNREFUSED)) {
-            result = rustix::net::connect(socket(AddressFamily::UNIX, kind)?, address);
+            result = rustix::net::connect(socket(AddressFamily::UNIX, kind)?, &address);
         }
     }
     Ok(result?)
 }
 
-/// Reads of this descriptor no longer wait.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_setfl(fd, rustix::fs::fcntl_getfl(fd)? | OFlags::NONBLOCK)?)
+/// What a program writes, to its standard output and its standard error. Reading never waits: `WouldBlock`.
+#[derive(Debug)]
+pub(crate) struct Output(io::PipeReader);
+
+impl Output {
+    /// What the program will write that this command starts. The command has the other end until it is dropped.
+    pub(crate) fn of(command: &mut Command) -> io::Result<Self> {
+        let (reads, writes) = io::pipe()?;
+        rustix::fs::fcntl_setfl(&reads, rustix::fs::fcntl_getfl(&reads)? | OFlags::NONBLOCK)?;
+        command.stdout(writes.try_clone()?).stderr(writes);
+        Ok(Self(reads))
+    }
+
+    /// Tells when there is something to read, or the end.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source(self.0.as_fd())
+    }
+}
+
+impl Read for Output {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
 }
 
 /// A program that leads a process group of its own, all of which goes when this is dropped. The program itself goes
@@ -154,9 +270,14 @@ impl Group {
         }
     }
 
-    /// When this is readable, the program has ended; others of its group may go on.
-    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
-        self.leader.as_fd()
+    /// Tells when the program has ended; others of its group may go on.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source(self.leader.as_fd())
+    }
+
+    /// Whether the program has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.leader.has_ended()
     }
 
     /// How the program ended, once it has. What is left of its group is killed.
@@ -203,22 +324,21 @@ impl Changes {
     }
 
     /// Watches this very file, too, whatever it is called by now.
-    pub(crate) fn add(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn add(&self, file: &File) -> io::Result<()> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         inotify::add_watch(&self.0, path, inotify::WatchFlags::MODIFY)?;
         Ok(())
+    }
+
+    /// Tells when there are changes that have not been forgotten.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source(self.0.as_fd())
     }
 
     /// Forgets the changes so far. What changes from here on is a new event.
     pub(crate) fn forget(&self) {
         let mut buffer = [0_u8; 4096];
         while matches!(rustix::io::read(&self.0, &mut buffer), Ok(1..) | Err(Errno::INTR)) {}
-    }
-}
-
-impl AsFd for Changes {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 
@@ -239,9 +359,17 @@ pub(crate) struct Message {
 }
 
 impl NotifySocket {
-    /// A socket at this path, or with an abstract name where the path begins with `@`. A socket's file that is there
-    /// already is replaced.
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+    /// A socket at this path, or, where that is too long for a socket (unix(7)), with this abstract name. A socket's file
+    /// that is there already is replaced.
+    pub(crate) fn bind(path: &Path, name: &str) -> io::Result<Self> {
+        match unix_address(path) {
+            Ok(_) => Self::bind_at(path),
+            Err(_) => Self::bind_at(Path::new(&format!("@{name}"))),
+        }
+    }
+
+    /// At this path, or with an abstract name where the path begins with `@`.
+    pub(crate) fn bind_at(path: &Path) -> io::Result<Self> {
         let address = unix_address(path)?;
         let file = address.path_bytes().is_some();
         if file && rustix::fs::lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket) {
@@ -262,6 +390,11 @@ impl NotifySocket {
     /// What the service must find in the variable `NOTIFY_SOCKET`.
     pub(crate) fn address(&self) -> &OsStr {
         &self.address
+    }
+
+    /// Tells when there is a message.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source(self.socket.as_fd())
     }
 
     /// The next message; `None` if there is none now. One that is too long, as with systemd, is as good as empty.
@@ -316,12 +449,6 @@ impl NotifySocket {
     }
 }
 
-impl AsFd for NotifySocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 impl Drop for NotifySocket {
     fn drop(&mut self) {
         if let Some((path, file)) = &self.file
@@ -332,7 +459,19 @@ impl Drop for NotifySocket {
     }
 }
 
-/// A process's parent and session, as long as its number is taken.
-pub(crate) fn parent_and_session(pid: u32) -> Option<(u32, u32)> {
-    Stat::of(pid).ok().map(|stat| (stat.parent, stat.session))
+/// Whether a process is a service's: the service itself, one of its descendants or of its guardian's, or one in its session.
+pub(crate) fn is_of_service(pid: u32, service: u32, guardian: Option<u32>) -> bool {
+    let mut at = pid;
+    // A tree that changes while it is climbed could lead anywhere, but not for ever.
+    for _ in 0..1000 {
+        if at == service || Some(at) == guardian {
+            return true;
+        }
+        match Stat::of(at) {
+            Ok(stat) if stat.session == service => return true,
+            Ok(Stat { parent, .. }) if parent > 1 => at = parent,
+            _ => return false,
+        }
+    }
+    false
 }

@@ -8,7 +8,7 @@
 
 use super::raw;
 use crate::error::{Error, ErrorKind};
-use crate::options::StopStep;
+use crate::options::{StopSignal, StopStep};
 use crate::sys::PerProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +21,26 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use rustix::process::Signal;
+
+/// The number of the signal that nothing withstands: the last step of every ladder.
+pub(crate) const FORCE: i32 = libc::SIGKILL;
+
+/// The number that a step of a ladder has for this signal.
+pub(crate) const fn signal_number(signal: StopSignal) -> i32 {
+    match signal {
+        StopSignal::Terminate => libc::SIGTERM,
+        StopSignal::Interrupt => libc::SIGINT,
+        StopSignal::Quit => libc::SIGQUIT,
+        StopSignal::Hangup => libc::SIGHUP,
+        StopSignal::User1 => libc::SIGUSR1,
+        StopSignal::User2 => libc::SIGUSR2,
+    }
+}
+
+/// Whether the system has reached one of its limits, for instance on open files.
+pub(crate) fn is_limit(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOMEM))
+}
 
 /// A process, held: its number is not given to another one in what this can do with it.
 #[derive(Debug)]

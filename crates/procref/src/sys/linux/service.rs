@@ -19,11 +19,12 @@ use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, fingerprint};
 use crate::protocol::set::HOLD_TOO;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
-use std::ffi::{CString, OsStr, c_int};
+use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -44,15 +45,37 @@ const FLOOR_FD: c_int = 3;
 #[derive(Debug)]
 pub(crate) struct Program {
     /// An absolute path.
-    pub(crate) file: CString,
-    pub(crate) directory: CString,
-    pub(crate) arguments: Vec<CString>,
-    pub(crate) environment: Vec<(CString, CString)>,
+    file: CString,
+    directory: CString,
+    arguments: Vec<CString>,
+    environment: Vec<(CString, CString)>,
     /// What the kernel sends when guardian and clients have all gone; 0 for nothing.
     pub(crate) floor_signal: i32,
 }
 
 impl Program {
+    /// `file`, in that directory, with these arguments, of which the first is its name, and this environment and no other.
+    ///
+    /// # Errors
+    ///
+    /// A text cannot be handed to a program: it has a NUL byte.
+    pub(crate) fn new<'a>(
+        file: &Path,
+        directory: &Path,
+        arguments: impl IntoIterator<Item = &'a OsString>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        floor_signal: i32,
+    ) -> io::Result<Self> {
+        let environment = environment.into_iter().map(|(name, value)| Ok((c_string(&name)?, c_string(&value)?)));
+        Ok(Self {
+            file: c_string(file.as_os_str())?,
+            directory: c_string(directory.as_os_str())?,
+            arguments: arguments.into_iter().map(|argument| c_string(argument)).collect::<io::Result<_>>()?,
+            environment: environment.collect::<io::Result<_>>()?,
+            floor_signal,
+        })
+    }
+
     /// Where the guardian can read it. `needs`: what it needs, and where the descriptors for that begin.
     pub(super) fn write(&self, needs: &[Need], first_need: usize) -> io::Result<OwnedFd> {
         let mut bytes = Vec::new();
@@ -90,8 +113,13 @@ pub(crate) struct Need {
     pub(crate) witness: OwnedFd,
 }
 
+/// Whether two names mean the same variable of the environment.
+pub(crate) fn is_same_variable(a: &OsStr, b: &OsStr) -> bool {
+    a == b
+}
+
 /// Bytes, with no NUL among them.
-pub(crate) fn c_string(text: &OsStr) -> io::Result<CString> {
+fn c_string(text: &OsStr) -> io::Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} has a NUL byte, which no argument can have"))
     })
@@ -288,6 +316,7 @@ fn become_service(program: &Mapped, set: Set, guardian: u32) -> Result<Never, Er
         Ok(()) => {}
         Err(SetError::Refused) => return Err(OVERTAKEN),
         Err(SetError::Os(errno)) => return Err(errno),
+        Err(SetError::Full) => return Err(Errno(libc::ERANGE)),
         Err(SetError::Gone | SetError::Interrupted) => return Err(Errno(libc::EIDRM)),
     }
     if program.floor_signal != 0 {
@@ -528,8 +557,8 @@ impl Reports {
 }
 
 /// Ends all that is left of a service whose main process has gone: whoever is a child of `parent`, in the service's
-/// session, or bears its mark. Nothing here allocates.
-pub(crate) fn sweep(pid: u32, start: u64, parent: Option<u32>) {
+/// session, or bears its mark. The set tells nothing of them. Nothing here allocates.
+pub(crate) fn sweep(_: Set, pid: u32, start: u64, parent: Option<u32>) {
     /// A service whose processes multiply faster than they can be ended is given up.
     const ROUNDS: usize = 1000;
     let digits = mark_digits(pid, start);

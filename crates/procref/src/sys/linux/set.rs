@@ -5,7 +5,7 @@ use super::process::{effective_uid, namespace_fingerprint};
 use super::raw::{self, Errno};
 use super::sysv_sem::{SemSet, SetError};
 use crate::error::{Error, ErrorKind};
-use crate::name::ServiceName;
+use crate::name::{ServiceName, fnv1a};
 use crate::protocol::set::{
     AWAIT_UNPROBED, CLIENTS, LAYOUT, LAYOUT_VERSION, LOCK, Op, PROBE, RAISE_PROBE, SEMAPHORES, Snapshot, TAKE_LOCK,
     UNLOCK,
@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 /// How long one sleep in the kernel lasts at the most. It bounds only how late a wait that nobody wants any more is
 /// noticed: a wait that succeeds is woken by the kernel at once.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// Who takes a set from under its users.
+pub(crate) const WHO_REMOVES_SETS: &str =
+    "`ipcrm` and systemd-logind (RemoveIPC=yes, when a user's last session ends) remove sets";
 
 /// A service's semaphore set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl Set {
         let named = ours.filter_map(|(sems, _)| {
             let snapshot = sems.values().map(Snapshot::new).ok()?;
             let name = ServiceName::new(std::str::from_utf8(&snapshot.name()).ok()?).ok()?;
-            let found = SemSet::get(name.key(user), false).ok()?;
+            let found = SemSet::get(key_of(&name, user), false).ok()?;
             (snapshot.value(LAYOUT) == LAYOUT_VERSION && found == sems).then_some(name)
         });
         Ok(named.collect())
@@ -71,7 +75,7 @@ impl Set {
     /// `None`: there is none, or it was removed while it was looked at.
     fn get(name: &ServiceName, create: bool) -> Result<Option<(Self, Snapshot)>, Error> {
         let user = effective_uid();
-        let key = name.key(user);
+        let key = key_of(name, user);
         let sems = match SemSet::get(key, create) {
             Ok(sems) => sems,
             Err(Errno(libc::ENOENT)) => return Ok(None),
@@ -128,7 +132,7 @@ impl Set {
 
     /// Whether what the set says of itself is this name's: it may have been fresh when it was opened.
     pub(crate) fn is_of(self, name: &ServiceName, snapshot: &Snapshot) -> Result<(), Error> {
-        let key = name.key(effective_uid());
+        let key = key_of(name, effective_uid());
         let wrong =
             |what: String, help: String| Err(Error::new(ErrorKind::Incompatible, what).service(name).help(help));
         match snapshot.value(LAYOUT) {
@@ -252,6 +256,19 @@ impl Set {
     }
 }
 
+/// The key of this name's semaphore set for this user. Never `IPC_PRIVATE`, which is 0.
+///
+/// No `ftok`: it makes a key of 8 bits of a number and 16 of an inode, so that strangers share one.
+fn key_of(name: &ServiceName, user: u32) -> i32 {
+    let layout = LAYOUT_VERSION.to_le_bytes();
+    let parts = [name.domain().as_bytes(), &layout, &user.to_le_bytes(), name.as_str().as_bytes()];
+    let hash = fnv1a(&parts.concat());
+    match (hash ^ hash >> 32) as u32 as i32 {
+        0 => 1,
+        key => key,
+    }
+}
+
 fn hands_off(key: i32) -> String {
     format!(
         "procref neither joins nor removes it; if nobody needs it, its owner can remove it with `ipcrm -S {key:#010x}`"
@@ -271,6 +288,7 @@ pub(crate) fn undo_works(set: Set) -> Result<bool, Error> {
         Err(SetError::Os(errno)) => errno.0,
         Err(SetError::Gone) => libc::EIDRM,
         Err(SetError::Refused | SetError::Interrupted) => libc::EAGAIN,
+        Err(SetError::Full) => libc::ERANGE,
     };
     let probe = detach::in_short_lived_process(&set, raise).map_err(|error| {
         let kind = match error.raw_os_error() {
@@ -347,4 +365,19 @@ fn unsupported(name: &ServiceName, errno: Errno) -> Error {
         .service(name)
         .help("allow semget, semop, semtimedop and semctl in the sandbox's policy")
         .source(std::io::Error::from(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_by_name_and_user() {
+        let key = |name: &str, user| key_of(&ServiceName::new(name).expect("a good name"), user);
+        assert_ne!(key("db-a1", 0), key("db-b0", 0));
+        assert_ne!(key("db", 0), key("db", 1));
+        assert_eq!(key("db", 1000), key("db", 1000));
+        let counter = key_of(&ServiceName::counter("db").expect("a good name"), 0);
+        assert_ne!(key("db", 0), counter, "they share nothing");
+    }
 }

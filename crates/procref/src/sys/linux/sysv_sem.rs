@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "system calls")]
 
 use super::raw::{Errno, syscall};
+use crate::error::ErrorKind;
 use crate::protocol::set::{Op, SEMAPHORES, Values};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) enum SetError {
     Refused,
     /// A signal handler ran, or the process was stopped and continued.
     Interrupted,
+    /// A count would go beyond what the kernel counts to (`ERANGE`).
+    Full,
     /// The kernel said no.
     Os(Errno),
 }
@@ -28,7 +31,24 @@ impl SetError {
             libc::EIDRM | libc::EINVAL => Self::Gone,
             libc::EAGAIN => Self::Refused,
             libc::EINTR => Self::Interrupted,
+            libc::ERANGE => Self::Full,
             _ => Self::Os(errno),
+        }
+    }
+}
+
+impl Errno {
+    /// What kind of error it is for a set's user, and what to do.
+    pub(crate) const fn describe(self) -> (ErrorKind, Option<&'static str>) {
+        match self.0 {
+            libc::E2BIG => (ErrorKind::LimitReached, Some("raise SEMOPM, the third number in /proc/sys/kernel/sem")),
+            libc::ENOSPC | libc::ENOMEM => (ErrorKind::LimitReached, None),
+            libc::EACCES => (ErrorKind::PermissionDenied, None),
+            // The kernel itself never says EPERM of an operation on a set.
+            libc::ENOSYS | libc::EPERM => {
+                (ErrorKind::Unsupported, Some("allow semget, semop, semtimedop and semctl in the sandbox's policy"))
+            }
+            _ => (ErrorKind::System, None),
         }
     }
 }

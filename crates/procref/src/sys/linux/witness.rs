@@ -8,6 +8,7 @@
 use super::guardian::TITLE;
 use super::process::{Process, Stat};
 use super::raw::same_open_file;
+use super::set::Set;
 use crate::name;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat as Stat64};
@@ -35,7 +36,7 @@ impl Witness {
     }
 
     /// A writing end of the pipe that this guardian holds.
-    pub(crate) fn of_guardian(pid: u32, guardian: &Process) -> io::Result<Self> {
+    pub(crate) fn of_guardian(_: Set, pid: u32, guardian: &Process) -> io::Result<Self> {
         let path = format!("/proc/{pid}/fd/{GUARDIAN_WRITES}");
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let writes = rustix::fs::open(path, flags, Mode::empty())?;
@@ -51,7 +52,7 @@ impl Witness {
     ///
     /// The kernel has told the service to stop as soon as nobody had a writing end any more, and nobody can take that
     /// back: [`Floor::Abandoned`].
-    pub(crate) fn of_service(pid: u32, service: &Process, pipe: u32) -> io::Result<Floor> {
+    pub(crate) fn of_service(_: Set, pid: u32, service: &Process, pipe: u32) -> io::Result<Floor> {
         let path = format!("/proc/{pid}/fd/{GUARDIAN_READS}");
         let open = |access| {
             let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -86,6 +87,12 @@ impl Witness {
     pub(crate) fn for_another(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
         Ok(rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    /// A service that a callback has started has no end of the pipe: `recorded` stays as it is.
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "on other systems there is something to do")]
+    pub(crate) fn adopt(&self, _: &Process, recorded: u32) -> io::Result<u32> {
+        Ok(recorded)
     }
 
     /// Another writing end.
@@ -163,7 +170,8 @@ impl End {
 /// Each client opens its own end, while a child inherits its parent's: of those who share one open file the first to start
 /// is the client, and the others are none. Where the kernel does not tell who shares one, those are left out who have an
 /// ancestor among the holders.
-pub(crate) fn holders(guardian: u32, held: &Process) -> io::Result<Vec<Holder>> {
+pub(crate) fn holders(_: Set, guardian: Option<(u32, &Process)>) -> io::Result<Vec<Holder>> {
+    let Some((guardian, held)) = guardian else { return Ok(Vec::new()) };
     let pipe = fs::read_link(format!("/proc/{guardian}/fd/{GUARDIAN_WRITES}"))?;
     // While the guardian lives, the pid in the path is its own.
     if held.has_ended() {

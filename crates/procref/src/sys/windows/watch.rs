@@ -1,0 +1,33 @@
+//! Says when a process has died: a sleeping thread for each that is watched, which are few (guardians that linger).
+
+use super::object::{self, Kind};
+use super::process::{Process, wait_for_any};
+use std::io;
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::sync::Arc;
+
+/// A process that is being watched; dropped, it is watched no longer.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    over: Arc<OwnedHandle>,
+}
+
+/// Calls `job`, once, on a thread that must not be kept, when the process has died.
+pub(crate) fn on_death(process: Arc<Process>, job: impl FnOnce() + Send + 'static) -> io::Result<Watch> {
+    let over = Arc::new(object::unnamed(Kind::Event)?);
+    let watch = Watch { over: Arc::clone(&over) };
+    std::thread::Builder::new().name("procref-watch".into()).stack_size(128 << 10).spawn(
+        move || match wait_for_any(&[over.as_handle(), process.as_handle()], None) {
+            Ok(Some(1)) => job(),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "cannot watch a guardian any more"),
+        },
+    )?;
+    Ok(watch)
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = object::set(&self.over);
+    }
+}
