@@ -78,10 +78,13 @@ impl Witness {
 
     /// Whether this process is in the job.
     pub(super) fn has(&self, process: &Process) -> io::Result<bool> {
+        use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_INFORMATION};
+        // Windows would be content with the right that `Process` has, and Wine is not.
+        // SAFETY: takes three numbers.
+        let handle = object::owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, process.pid()) })?;
         let mut is_in = 0;
         // SAFETY: two handles, and a number that the kernel writes.
-        let asked =
-            unsafe { IsProcessInJob(process.as_handle().as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
+        let asked = unsafe { IsProcessInJob(handle.as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
         if asked == 0 { Err(io::Error::last_os_error()) } else { Ok(is_in != 0) }
     }
 
