@@ -148,18 +148,17 @@ impl Connection {
                 (AF_INET6, Name { v6: name }, length)
             }
         };
-        // SAFETY: takes numbers; the socket is this function's own.
-        let stream = unsafe {
-            let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
-            match WSASocketW(family.into(), SOCK_STREAM, 0, ptr::null(), 0, flags) {
-                INVALID_SOCKET => return Err(socket_error()),
-                socket => TcpStream::from_raw_socket(socket as RawSocket),
-            }
-        };
+        let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
+        // SAFETY: takes numbers.
+        let socket = unsafe { WSASocketW(family.into(), SOCK_STREAM, 0, ptr::null(), 0, flags) };
+        if socket == INVALID_SOCKET {
+            return Err(socket_error());
+        }
+        // SAFETY: it has been made for this alone.
+        let stream = unsafe { TcpStream::from_raw_socket(socket as RawSocket) };
         refuse_at_once(&stream);
         let event = object::unnamed(Kind::Event)?;
         let what = (FD_CONNECT | FD_READ | FD_WRITE | FD_CLOSE) as i32;
-        let socket = stream.as_raw_socket() as SOCKET;
         // SAFETY: a socket and an event, both ours. From here on the socket does not wait.
         if unsafe { WSAEventSelect(socket, event.as_raw_handle() as WSAEVENT, what) } != 0 {
             return Err(socket_error());

@@ -141,15 +141,19 @@ impl Drop for Latched<'_> {
 impl Latched<'_> {
     /// A field at its place in [`Shared`], which is of plain numbers.
     fn get<T: Copy>(&self, offset: usize) -> T {
-        assert!(offset + size_of::<T>() <= size_of::<Shared>());
         // SAFETY: it is within the mapping, and aligned as it is in `Shared`; under the mutex, nobody else writes.
-        unsafe { ptr::read_volatile(self.record.view.as_ptr().byte_add(offset).cast()) }
+        unsafe { ptr::read_volatile(self.place(offset)) }
     }
 
     fn put<T: Copy>(&mut self, offset: usize, value: T) {
-        assert!(offset + size_of::<T>() <= size_of::<Shared>());
         // SAFETY: the same.
-        unsafe { ptr::write_volatile(self.record.view.as_ptr().byte_add(offset).cast(), value) }
+        unsafe { ptr::write_volatile(self.place(offset), value) }
+    }
+
+    fn place<T>(&self, offset: usize) -> *mut T {
+        assert!(offset + size_of::<T>() <= size_of::<Shared>());
+        // SAFETY: it is within the mapping.
+        unsafe { self.record.view.as_ptr().byte_add(offset).cast() }
     }
 
     /// `false`: another program, or another version, has made it.

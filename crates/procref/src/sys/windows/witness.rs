@@ -118,9 +118,8 @@ impl Witness {
         /// What a shell on Unix says of a process that SIGKILL ended.
         const KILLED: u32 = 128 + 9;
         // SAFETY: a handle to a job.
-        match unsafe { TerminateJobObject(self.job.as_raw_handle(), KILLED) } {
-            0 => return Err(io::Error::last_os_error()),
-            _ => {}
+        if unsafe { TerminateJobObject(self.job.as_raw_handle(), KILLED) } == 0 {
+            return Err(io::Error::last_os_error());
         }
         let deadline = Instant::now() + ENDING;
         loop {
