@@ -27,6 +27,9 @@ pub const ASKS: bool = true;
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "was killed by signal 9";
 
+/// How often each of a few clients comes and goes.
+pub const ROUNDS: u64 = 200;
+
 /// How many processes are a storm.
 pub const MANY: usize = 200;
 

@@ -42,6 +42,9 @@ pub const ASKS: bool = false;
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "exited with status 137";
 
+/// How often each of a few clients comes and goes: a process takes its time to start, above all under Wine.
+pub const ROUNDS: u64 = 20;
+
 /// How many processes are a storm.
 pub const MANY: usize = 50;
 

@@ -7,7 +7,7 @@ use procref::ServiceState;
 use procref_tests::sys;
 use std::time::{Duration, Instant};
 
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = sys::ROUNDS;
 const PROCESSES: u64 = 3;
 
 #[test]
