@@ -24,6 +24,18 @@ pub type Held = OwnedFd;
 /// Whether a service whose last client was killed is asked to end: by the guardian.
 pub const ASKS: bool = true;
 
+/// Whether a process can be asked to end: here always.
+#[must_use]
+pub const fn can_ask() -> bool {
+    true
+}
+
+/// Whether a file of procref's may stay when the last client was killed: the guardian leaves none but logs.
+#[must_use]
+pub fn may_stay(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
+}
+
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "was killed by signal 9";
 

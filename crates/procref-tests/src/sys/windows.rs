@@ -25,6 +25,7 @@ use windows_sys::Win32::System::JobObjects::{
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
     TerminateJobObject,
 };
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::ProcessStatus::EnumProcesses;
 use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::Threading::{
@@ -38,6 +39,23 @@ pub type Held = OwnedHandle;
 
 /// Whether a service whose last client was killed is asked to end: the kernel ends it.
 pub const ASKS: bool = false;
+
+/// Whether a process can be asked to end: not by Wine, where `GenerateConsoleCtrlEvent` refuses Ctrl-Break.
+#[must_use]
+#[expect(unsafe_code, reason = "whether this is Wine is what ntdll exports")]
+pub fn can_ask() -> bool {
+    // SAFETY: a name that ends with a zero.
+    let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: a module that stays, and a name that ends with a zero.
+    unsafe { GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()) }.is_none()
+}
+
+/// Whether a file of procref's may stay when the last client was killed: the kernel ends the service, and knows of no files. A
+/// hint that is left is about nothing, and goes with the next instance.
+#[must_use]
+pub fn may_stay(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log" || extension == "info")
+}
 
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "exited with status 137";

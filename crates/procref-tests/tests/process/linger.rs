@@ -38,7 +38,7 @@ both! {
         world.sandbox.assert_no_service();
         let stops = world.events.of("stop");
         assert_eq!(stops.iter().map(|stop| stop.by).collect::<Vec<_>>(), [last.pid()]);
-        assert_eq!(world.events.count("signal"), 1);
+        world.assert_asked(1);
     }
 
     fn the_guardian_stops_it_when_whoever_let_go_last_is_gone(mut world) {
