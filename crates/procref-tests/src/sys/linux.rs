@@ -39,6 +39,9 @@ pub fn may_stay(path: &Path) -> bool {
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "was killed by signal 9";
 
+/// Whether a guardian can be forked, where the program gives no way to start one.
+pub const FORKS: bool = true;
+
 /// How often each of a few clients comes and goes.
 pub const ROUNDS: u64 = 200;
 

@@ -60,6 +60,9 @@ pub fn may_stay(path: &Path) -> bool {
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "exited with status 137";
 
+/// Whether a guardian can be forked, where the program gives no way to start one.
+pub const FORKS: bool = false;
+
 /// How often each of a few clients comes and goes: a process takes its time to start, above all under Wine.
 pub const ROUNDS: u64 = 20;
 
