@@ -24,6 +24,9 @@ pub type Held = OwnedFd;
 /// Whether a service whose last client was killed is asked to end: by the guardian.
 pub const ASKS: bool = true;
 
+/// A test program's guardians are forked.
+pub fn needs_way_in(_: &str) {}
+
 /// Whether a process can be asked to end: here always.
 #[must_use]
 pub const fn can_ask() -> bool {
