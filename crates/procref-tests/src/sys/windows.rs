@@ -398,14 +398,14 @@ pub fn objects(prefix: &str) -> Vec<String> {
     names().iter().filter_map(of).collect()
 }
 
-/// Waits until no object is there whose service's name begins so: Wine keeps a job's name for half a second after the end of its last
-/// process.
+/// Waits until no object is there whose service's name begins so. They go with the processes that have them.
 #[must_use]
 pub fn objects_that_stay(prefix: &str, time: Duration) -> Vec<String> {
     let deadline = Instant::now() + time;
     loop {
         let mut names = names();
-        names.retain(|name| of_service(name, prefix).is_some());
+        // Under Wine a job's name stays for as long as anybody has a handle on a process that was in it.
+        names.retain(|name| of_service(name, prefix).is_some_and(|name| can_ask() || !name.ends_with(".job")));
         if names.is_empty() || Instant::now() >= deadline {
             return names;
         }

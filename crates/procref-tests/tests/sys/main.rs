@@ -164,7 +164,7 @@ fn the_objects_of_a_service_are_seen_while_somebody_uses_it() {
     let service = SharedService::builder(&name).runtime_dir(sandbox.runtime_dir());
     let service = service.on_first_acquire(|| Ok(ServiceInfo::without_pid())).build().expect("a good description");
     let handle = service.acquire().expect("it starts");
-    assert_eq!(sandbox.objects(), [name.clone()]);
+    assert_eq!(sandbox.objects().as_slice(), std::slice::from_ref(&name));
     assert!(!sys::objects_that_stay(&sandbox.name(""), Duration::ZERO).is_empty());
     let place = sys::Place::of(&name);
     assert!(!place.is_empty());
