@@ -273,5 +273,5 @@ fn since_epoch() -> u128 {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.extension().is_none_or(|extension| extension != "log")).collect()
+    paths.filter(|path| !sys::may_stay(path)).collect()
 }

@@ -5,6 +5,7 @@
 //! | `say=TEXT`, `warn=TEXT` | a line to the standard output, or to the standard error |
 //! | `say-file=TEXT=FILE` | a line with what is in the file behind it |
 //! | `add=FILE=TEXT` | adds a line to the file, which is made if it is missing |
+//! | `log=FILE=TEXT` | the same, while others do it, too |
 //! | `list=FOLDER=FILE` | adds a line to the file for each entry of the folder |
 //! | `folder=PATH` | makes it and what it lies in, unless it is there |
 //! | `new-folder=PATH` | makes it; ends with status 1 if it is there |
@@ -35,11 +36,12 @@ fn take(step: &str) -> Result<()> {
         "say" => say(rest),
         "warn" => writeln!(std::io::stderr(), "{rest}"),
         "say-file" => say(&format!("{}{}", two().0, fs::read_to_string(two().1)?.trim_end())),
-        "add" => sys::append(Path::new(two().0), format!("{}\n", two().1).as_bytes()),
+        "add" => add(two().0, two().1),
+        "log" => sys::append(Path::new(two().0), format!("{}\n", two().1).as_bytes()),
         "list" => {
             let mut paths = fs::read_dir(two().0)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
             paths.sort();
-            paths.iter().try_for_each(|path| take(&format!("add={}={}", two().1, path.display())))
+            paths.iter().try_for_each(|path| add(two().1, &path.display().to_string()))
         }
         "folder" => fs::create_dir_all(rest),
         "new-folder" => fs::create_dir(rest),
@@ -75,6 +77,10 @@ fn take(step: &str) -> Result<()> {
         },
         _ => panic!("unknown: {step}"),
     }
+}
+
+fn add(file: &str, line: &str) -> Result<()> {
+    writeln!(fs::OpenOptions::new().append(true).create(true).open(file)?, "{line}")
 }
 
 fn child(steps: &str) -> Command {

@@ -26,8 +26,29 @@ pub type Held = OwnedFd;
 /// Whether a service whose last client was killed is asked to end: by the guardian.
 pub const ASKS: bool = true;
 
+/// A test program's guardians are forked.
+pub fn needs_way_in(_: &str) {}
+
+/// Whether a process can be asked to end: here always.
+#[must_use]
+pub const fn can_ask() -> bool {
+    true
+}
+
+/// Whether a file of procref's may stay when the last client was killed: the guardian leaves none but logs.
+#[must_use]
+pub fn may_stay(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
+}
+
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "was killed by signal 9";
+
+/// Whether a guardian can be forked, where the program gives no way to start one.
+pub const FORKS: bool = true;
+
+/// How often each of a few clients comes and goes.
+pub const ROUNDS: u64 = 200;
 
 /// How many processes are a storm.
 pub const MANY: usize = 200;

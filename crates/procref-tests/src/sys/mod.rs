@@ -16,7 +16,8 @@
 //! | [`thread`], [`sleeps`] | whether a thread sleeps in the kernel, where that can be known |
 //! | [`fork`], [`crowd`], [`become_program`], [`own_as_program`], [`notify_ready`] | what only one system has; `Unsupported` elsewhere |
 //! | [`with_no_descriptor_left`] | the same |
-//! | [`ASKS`], [`KILLED_IN_WORDS`], [`MANY`] | who is left without a client: asked to end, or ended; what is said of who was killed; what a storm is |
+//! | [`FORKS`], [`needs_way_in`], [`ASKS`], [`KILLED_IN_WORDS`], [`MANY`], [`ROUNDS`] | how guardians can be made; who is left without a client: asked to end, or ended; what is said of who was killed; how much of all this is enough |
+//! | [`can_ask`], [`may_stay`] | whether a process can be asked to end; what may lie about when the last client was killed |
 //! | [`is_private`], [`make_private`] | folders and files that are nobody else's affair |
 //! | [`close_stdio`], [`end_thread`], [`obey`] | what an actor or a service is told to do to itself |
 //! | `own_way` | what only tests of Linux use |

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::ptr;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{NtOpenDirectoryObject, NtQueryDirectoryObject};
@@ -25,6 +25,7 @@ use windows_sys::Win32::System::JobObjects::{
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
     TerminateJobObject,
 };
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::ProcessStatus::EnumProcesses;
 use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::Threading::{
@@ -39,8 +40,45 @@ pub type Held = OwnedHandle;
 /// Whether a service whose last client was killed is asked to end: the kernel ends it.
 pub const ASKS: bool = false;
 
+/// A test program cannot be started as a guardian: the harness has its `main`. A companion can.
+///
+/// # Panics
+///
+/// There is no such program.
+pub fn needs_way_in(companion: &str) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // What was built on another system has no drive in front.
+        let companion = std::path::absolute(companion).expect("a path");
+        procref::guardian::use_companion(companion).expect("it is there");
+    });
+}
+
+/// Whether a process can be asked to end: not by Wine, where `GenerateConsoleCtrlEvent` refuses Ctrl-Break.
+#[must_use]
+#[expect(unsafe_code, reason = "whether this is Wine is what ntdll exports")]
+pub fn can_ask() -> bool {
+    // SAFETY: a name that ends with a zero.
+    let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: a module that stays, and a name that ends with a zero.
+    unsafe { GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()) }.is_none()
+}
+
+/// Whether a file of procref's may stay when the last client was killed: the kernel ends the service, and knows of no files. A
+/// hint that is left is about nothing, and goes with the next instance.
+#[must_use]
+pub fn may_stay(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["log", "info", "run"].iter().any(|may| extension == *may))
+}
+
 /// How an error says of a process that it was killed.
 pub const KILLED_IN_WORDS: &str = "exited with status 137";
+
+/// Whether a guardian can be forked, where the program gives no way to start one.
+pub const FORKS: bool = false;
+
+/// How often each of a few clients comes and goes: a process takes its time to start, above all under Wine.
+pub const ROUNDS: u64 = 20;
 
 /// How many processes are a storm.
 pub const MANY: usize = 50;
@@ -347,27 +385,27 @@ impl Changes {
     }
 }
 
-/// What every name of procref's objects begins with.
-const OBJECTS: &str = "procref-";
+/// What follows `procref-` and a number in the name of an object, if it is of a service whose name begins so.
+fn of_service<'a>(object: &'a str, prefix: &str) -> Option<&'a str> {
+    let (_, name) = object.strip_prefix("procref-")?.split_once('-')?;
+    name.starts_with(prefix).then_some(name)
+}
 
 /// The names of services that begin so and whose records are there.
 #[must_use]
 pub fn objects(prefix: &str) -> Vec<String> {
-    let of = |name: String| {
-        let name = name.strip_prefix(OBJECTS)?.strip_suffix(".record")?;
-        name.starts_with(prefix).then(|| name.to_owned())
-    };
-    names().into_iter().filter_map(of).collect()
+    let of = |name: &String| Some(of_service(name, prefix)?.strip_suffix(".record")?.to_owned());
+    names().iter().filter_map(of).collect()
 }
 
-/// Waits until no object is there whose service's name begins so: Wine keeps a job's name for half a second after the end of its last
-/// process.
+/// Waits until no object is there whose service's name begins so. They go with the processes that have them.
 #[must_use]
 pub fn objects_that_stay(prefix: &str, time: Duration) -> Vec<String> {
-    let (deadline, prefix) = (Instant::now() + time, format!("{OBJECTS}{prefix}"));
+    let deadline = Instant::now() + time;
     loop {
         let mut names = names();
-        names.retain(|name| name.starts_with(&prefix));
+        // Under Wine a job's name stays for as long as anybody has a handle on a process that was in it.
+        names.retain(|name| of_service(name, prefix).is_some_and(|name| can_ask() || !name.ends_with(".job")));
         if names.is_empty() || Instant::now() >= deadline {
             return names;
         }

@@ -81,6 +81,7 @@ impl Calls {
 
 impl Bed {
     pub(crate) fn new() -> Self {
+        sys::needs_way_in(env!("CARGO_BIN_EXE_actor"));
         let sandbox = Sandbox::new();
         let calls = Calls {
             mark: sandbox.mark().to_owned(),
@@ -139,6 +140,8 @@ impl Bed {
         let handle = self.blocking_service().acquire().expect("it starts");
         let place = Place::of(&self.name);
         handle.release().expect("it stops");
+        // Its guardian may take a moment longer.
+        self.sandbox.assert_nothing_left();
         place
     }
 

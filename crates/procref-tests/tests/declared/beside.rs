@@ -1,6 +1,6 @@
 //! What belongs to a service beside its own process: folders, commands that prepare and stop it, services that it needs.
 
-use crate::{Client, STEPS, builder, does, log_of, script};
+use crate::{STEPS, builder, does, log_of, script};
 use procref::ready::Ready;
 use procref::{ErrorKind, ServiceCommand, ServiceState, StopLadder, StopSignal};
 use procref_tests::sandbox::{self, PATIENCE, Sandbox};
@@ -52,19 +52,6 @@ fn a_folder_that_lasts_and_one_for_each_run() {
         assert!(!run.exists(), "it goes with the service");
         assert!(state.exists());
     }
-}
-
-/// Whoever is killed: the guardian removes the folder of the run, too.
-#[test]
-fn the_runs_folder_goes_with_the_last_client() {
-    let sandbox = Sandbox::new();
-    let client = Client::new(&sandbox, "run", "run-folder");
-    let status = builder(&sandbox, "run").command(ServiceCommand::new(STEPS)).build().expect("good").status();
-    let run = PathBuf::from(status.expect("it is known").info.expect("it runs").get("run").expect("it has one"));
-    assert!(run.exists());
-    client.kill();
-    sandbox.assert_nothing_left();
-    assert!(!run.exists());
 }
 
 #[test]

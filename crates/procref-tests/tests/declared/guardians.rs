@@ -3,7 +3,7 @@
 use crate::beside::{lines, stops_by_a_file};
 use crate::{Client, builder, held, script, service_of};
 use procref::ready::Ready;
-use procref::{ServiceState, StopLadder, StopSignal};
+use procref::{ServiceCommand, ServiceState, StopLadder, StopSignal};
 use procref_tests::sandbox::{self, PATIENCE, Sandbox};
 use procref_tests::sys;
 use std::path::PathBuf;
@@ -163,4 +163,17 @@ fn what_it_needs_stays_while_it_lingers() {
     procref::process::kill(killed);
     let without = builder(&sandbox, "lingers").command(script(&sandbox, &["stay"])).build().expect("good");
     without.acquire().expect("it is started anew").release().expect("it stops");
+}
+
+/// Whoever is killed: the guardian removes the folder of the run, too.
+#[test]
+fn the_runs_folder_goes_with_the_last_client() {
+    let sandbox = Sandbox::new();
+    let client = Client::new(&sandbox, "run", "run-folder");
+    let status = builder(&sandbox, "run").command(ServiceCommand::new(crate::STEPS)).build().expect("good").status();
+    let run = PathBuf::from(status.expect("it is known").info.expect("it runs").get("run").expect("it has one"));
+    assert!(run.exists());
+    client.kill();
+    sandbox.assert_nothing_left();
+    assert!(!run.exists());
 }

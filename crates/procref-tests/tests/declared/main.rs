@@ -30,6 +30,7 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 fn builder(sandbox: &Sandbox, name: &str) -> Builder {
+    sys::needs_way_in(env!("CARGO_BIN_EXE_actor"));
     SharedService::builder(sandbox.name(name)).runtime_dir(sandbox.runtime_dir())
 }
 
@@ -76,7 +77,7 @@ fn a_program_that_cannot_be_started() {
         let service = builder(&sandbox, "none").command(command).build().expect("it can be described");
         let error = service.acquire().expect_err("it cannot be started");
         assert_eq!(error.kind(), ErrorKind::StartFailed);
-        assert!(error.to_string().contains(program), "{error}");
+        assert!(error.to_string().contains(&program.escape_debug().to_string()), "{error}");
     }
 }
 

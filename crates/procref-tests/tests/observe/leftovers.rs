@@ -4,6 +4,7 @@ use crate::{World, await_end};
 use procref::observe::Leftovers;
 use procref::{ErrorKind, ServiceState, StopLadder};
 use procref_tests::sandbox::{PATIENCE, has_ended, hold};
+use procref_tests::sys;
 
 pub(crate) fn finish(world: &World) -> Leftovers {
     world.observed().finish_leftovers(&StopLadder::default()).expect("it can be finished")
@@ -25,6 +26,9 @@ fn what_is_held_or_stopped_leaves_nothing() {
     actor.kill();
     assert!(world.observed().wait_until_gone(Some(PATIENCE)).expect("it can look"));
     world.sandbox.assert_nothing_left();
+    // Where the kernel has ended it, its files have stayed.
+    let left = finish(&world);
+    assert!(left == Leftovers::Nothing || !sys::ASKS, "{left:?}");
     assert_eq!(finish(&world), Leftovers::Nothing);
 }
 

@@ -48,6 +48,7 @@ both! {
         starter.kill();
         assert_eq!(world.actor().acquire().pid, service);
         assert_eq!(other.ask("release").as_deref(), Ok(""));
-        assert_eq!(world.events.of("stop").len() + world.events.of("signal").len(), 2, "{:?}", world.events.all());
+        assert_eq!(world.events.count("stop"), 1);
+        world.assert_asked(1);
     }
 }

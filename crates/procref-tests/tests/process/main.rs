@@ -97,6 +97,13 @@ impl World {
         self.status().state
     }
 
+    /// The service was asked to end so many times, where that can be.
+    fn assert_asked(&self, count: usize) {
+        if sys::can_ask() {
+            assert_eq!(self.events.count("signal"), count, "{:?}", self.events.all());
+        }
+    }
+
     /// So many instances have been stopped whose last clients were killed: each was asked once, where the system asks.
     fn assert_stopped_by_the_system(&self, count: usize) {
         if sys::ASKS {

@@ -1,5 +1,7 @@
 //! What the other tests need of a system is as they need it: the same on each.
 
+use procref::ServiceInfo;
+use procref::blocking::SharedService;
 use procref_tests::actor::until;
 use procref_tests::sandbox::{PATIENCE, has_ended, hold};
 use procref_tests::sys::{self, End, Group};
@@ -120,7 +122,7 @@ fn a_file_is_one_process_s_own_until_that_has_ended() {
 fn many_write_to_one_log_and_no_line_is_lost() {
     let sandbox = Sandbox::new();
     let log = Events::new(sandbox.folder().join("log"));
-    let step = format!("add={}=1 line x", log.path().display());
+    let step = format!("log={}=1 line x", log.path().display());
     let mut children: Vec<_> =
         (0..8).map(|_| sandbox.command(STEPS).args(vec![&step; 50]).spawn().expect("it starts")).collect();
     let last = log.wait_for("line", 8 * 50);
@@ -152,4 +154,20 @@ fn a_command_that_is_alone_can_be_started_by_a_member_of_a_group() {
     let left = staying(&sandbox);
     let [child] = left.as_slice() else { panic!("the child is left, and nobody else: {left:?}") };
     sys::kill(&child.pidfd);
+}
+
+/// Or else nothing would be said to be left, whatever is.
+#[test]
+fn the_objects_of_a_service_are_seen_while_somebody_uses_it() {
+    let sandbox = Sandbox::new();
+    let name = sandbox.name("s");
+    let service = SharedService::builder(&name).runtime_dir(sandbox.runtime_dir());
+    let service = service.on_first_acquire(|| Ok(ServiceInfo::without_pid())).build().expect("a good description");
+    let handle = service.acquire().expect("it starts");
+    assert_eq!(sandbox.objects().as_slice(), std::slice::from_ref(&name));
+    assert!(!sys::objects_that_stay(&sandbox.name(""), Duration::ZERO).is_empty());
+    let place = sys::Place::of(&name);
+    assert!(!place.is_empty());
+    handle.release().expect("it stops");
+    assert!(place.is_empty() && sandbox.objects().is_empty());
 }
