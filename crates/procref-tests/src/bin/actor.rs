@@ -1,14 +1,16 @@
 //! A client of a service, driven by lines on its standard input; each gets one line as its answer: `ok …`, or
 //! `error KIND: TEXT`. Its arguments are a [`Config`]. At the end of its input it ends, dropping what it holds.
 
-use procref::{ServiceInfo, StopLadder, StopSignal, process};
+use procref::ready::Ready;
+use procref::{ServiceCommand, ServiceInfo, StopLadder, StopSignal, process};
 use procref_tests::actor::{Gate, Stop};
-use procref_tests::{Config, Events};
+use procref_tests::sandbox::MARK;
+use procref_tests::{Config, Events, sys};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 fn main() {
@@ -17,9 +19,16 @@ fn main() {
         procref::guardian::init();
     }
     let config = Config::parse(std::env::args().skip(1));
+    let input: Box<dyn BufRead> = if config.closed_stdio {
+        let [input, output] = sys::close_stdio().expect("they can be closed");
+        let _ = OUTPUT.set(output);
+        Box::new(BufReader::new(input))
+    } else {
+        Box::new(std::io::stdin().lock())
+    };
     let callbacks = Arc::new(Callbacks { log: config.events(), config, unkept: Mutex::default() });
     let mut client = Client { service: Service::new(&callbacks), callbacks, handles: Vec::new() };
-    for line in std::io::stdin().lock().lines() {
+    for line in input.lines() {
         let line = line.expect("input is text");
         let words: Vec<_> = line.split(' ').collect();
         match client.obey(&words) {
@@ -29,10 +38,19 @@ fn main() {
     }
 }
 
+/// Where the answers go, if not to the standard output.
+static OUTPUT: OnceLock<File> = OnceLock::new();
+
 /// A line that is there for the reader before anything else happens.
 fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+    let line = format!("{line}\n");
+    let _ = match OUTPUT.get() {
+        Some(mut out) => out.write_all(line.as_bytes()),
+        None => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(line.as_bytes()).and_then(|()| out.flush())
+        }
+    };
 }
 
 struct Client {
@@ -75,18 +93,19 @@ impl Client {
                 }
                 Ok(String::new())
             }
-            ["fork"] => Ok(self.fork(|client| drop(std::mem::take(&mut client.handles)))),
+            ["fork"] => self.fork(|client| drop(std::mem::take(&mut client.handles))),
             // The child's copies of the handles, kept by it: says what came of that, and goes.
-            ["fork-keep"] => Ok(self.fork(|client| {
+            ["fork-keep"] => self.fork(|client| {
                 let kept = client.obey(&["keep"]).map_err(|error| error.kind());
                 std::process::exit(i32::from(kept != Err(procref::ErrorKind::InvalidInput)));
-            })),
+            }),
             // A child that stays: says which it is.
-            ["fork-stay"] => Ok(Self::fork_and_stay()),
-            ["fork-exit"] => Ok(self.fork(|_| std::process::exit(0))),
-            ["exec", program, arguments @ ..] => Err(Command::new(program).args(arguments).exec().into()),
+            ["fork-stay"] => Ok(sys::fork_and_stay()?.to_string()),
+            ["fork-exit"] => self.fork(|_| std::process::exit(0)),
+            ["exec", program, arguments @ ..] => Err(sys::become_program(Command::new(program).args(arguments)).into()),
             ["exit"] => std::process::exit(3),
             ["abort"] => std::process::abort(),
+            ["crash"] => sys::crash(),
             // Unwinds as a panic does, without a word.
             ["panic"] => std::panic::resume_unwind(Box::new("as it was told")),
             // How many KiB of memory it shall have besides.
@@ -96,7 +115,10 @@ impl Client {
                 Ok(String::new())
             }
             ["ping", port] => ping(port.parse().map_err(procref::Error::other)?).map_err(Into::into),
-            _ => Err(format!("unknown: {words:?}").into()),
+            _ => match sys::obey(words) {
+                Some(answer) => Ok(answer?),
+                None => Err(format!("unknown: {words:?}").into()),
+            },
         }
     }
 
@@ -111,31 +133,9 @@ impl Client {
         Ok(format!("{pid} {} {generation} {lost} {}", info.port(), info.get("note").unwrap_or("")))
     }
 
-    #[expect(unsafe_code, reason = "the standard library does not fork")]
-    fn fork_and_stay() -> String {
-        // SAFETY: the child only sleeps.
-        match unsafe { libc::fork() } {
-            0 => loop {
-                // SAFETY: it takes nothing.
-                unsafe { libc::pause() };
-            },
-            pid => pid.to_string(),
-        }
-    }
-
     /// Forks a child that does something, and waits for its end: says how that was.
-    #[expect(unsafe_code, reason = "the standard library does not fork")]
-    fn fork(&mut self, child: impl FnOnce(&mut Self)) -> String {
-        // SAFETY: the other threads of this program hold no lock while it is told to fork, as they sleep.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            child(self);
-            std::process::exit(0);
-        }
-        let mut status = 0;
-        // SAFETY: the status is ours.
-        unsafe { libc::waitpid(pid, &mut status, 0) };
-        status.to_string()
+    fn fork(&mut self, child: impl FnOnce(&mut Self)) -> procref::Result<String> {
+        Ok(sys::fork(|| child(self))?.to_string())
     }
 }
 
@@ -163,7 +163,7 @@ impl Callbacks {
     fn spawn(&self) -> procref::Result<ServiceInfo> {
         let [program, arguments @ ..] = self.config.service.as_slice() else { return Err("no service".into()) };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        sys::alone(&mut command).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         if self.config.hands_over {
             command.arg("handed-over");
         }
@@ -179,8 +179,8 @@ impl Callbacks {
     }
 
     fn is_healthy(&self, info: &ServiceInfo) -> bool {
-        let path = self.config.health.as_deref().unwrap_or(Path::new("/dev/null"));
-        let words = std::fs::read_to_string(path).unwrap_or_default();
+        let words =
+            self.config.health.as_deref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let pid = info.pid().unwrap_or(0).to_string();
         match words.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["bad", number] => *number != pid,
@@ -240,6 +240,9 @@ macro_rules! set {
         if config.health_timeout > 0 {
             builder = builder.health_timeout(Duration::from_millis(config.health_timeout));
         }
+        if config.start_timeout > 0 {
+            builder = builder.start_timeout(Duration::from_millis(config.start_timeout));
+        }
         builder
     }};
 }
@@ -247,6 +250,10 @@ macro_rules! set {
 impl Service {
     fn new(callbacks: &Arc<Callbacks>) -> Self {
         let has = &callbacks.config;
+        if has.declared {
+            let builder = set!(procref::blocking::SharedService::builder(&has.name), callbacks);
+            return Self::Blocking(builder.command(declared(has)).build().expect("a good service"));
+        }
         let [start, check, recover, stop] = std::array::from_fn(|_| Arc::clone(callbacks));
         if has.tokio {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -326,6 +333,13 @@ impl Handle {
             Self::Tokio(handle) => handle.is_alive(),
         }
     }
+}
+
+/// The service's command. It bears the sandbox's mark, whoever makes the guardian.
+fn declared(config: &Config) -> ServiceCommand {
+    let (program, arguments) = config.service.split_first().expect("a service");
+    let mark = std::env::var(MARK).expect("a sandbox");
+    ServiceCommand::new(program).args(arguments).env(MARK, mark).ready(Ready::log("ready"))
 }
 
 /// Asks a Redis server whether it is there.

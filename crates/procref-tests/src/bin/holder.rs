@@ -1,35 +1,36 @@
-//! Holds a declared service until it is killed: `holder NAME FOLDER forked|started|never-ready|prepares|run-folder|ignores-signals`. Or
-//! keeps it and becomes a program: `holder NAME FOLDER forked|started PROGRAM ARGUMENT…`. Or is a service that says by
-//! itself that it is ready: `holder notify`.
+//! Holds a declared service until it is killed: `holder NAME FOLDER STEPS
+//! forked|started|never-ready|prepares|run-folder|ignores-signals`, where STEPS is the program of that name. Or keeps it and becomes a
+//! program: `holder NAME FOLDER STEPS forked|started PROGRAM ARGUMENT…`. Or is a service that says by itself that it is ready:
+//! `holder notify`.
 
 use procref::blocking::SharedService;
 use procref::ready::Ready;
 use procref::{Result, ServiceCommand};
+use procref_tests::sys;
 use std::io::Write as _;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::os::unix::process::CommandExt as _;
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().collect();
     // A program that was started with nothing but a title is a guardian.
-    if arguments.len() == 1 || arguments.get(3).is_some_and(|way| way == "started") {
+    if arguments.len() == 1 || arguments.get(4).is_some_and(|way| way == "started") {
         procref::guardian::init();
     }
     if arguments.get(1).is_some_and(|word| word == "notify") {
         return notify();
     }
-    let [_, name, folder, way, program @ ..] = arguments.as_slice() else { return Err("NAME FOLDER WAY".into()) };
+    let [_, name, folder, steps, way, program @ ..] = arguments.as_slice() else {
+        return Err("NAME FOLDER STEPS WAY".into());
+    };
     let ready = if way == "never-ready" { "never" } else { "done" };
-    let command =
-        ServiceCommand::new("sh").args(["-c", "sleep 1001 & echo done; exec sleep 1000"]).ready(Ready::log(ready));
+    let taken: &[&str] =
+        if way == "ignores-signals" { &["deaf", "say=done", "stay"] } else { &["child=stay", "say=done", "stay"] };
+    let command = ServiceCommand::new(steps).args(taken).ready(Ready::log(ready));
     let command = match way.as_str() {
-        "prepares" => command.prepare("sh", ["-c", "mkdir {state}/half && exec sleep 1000"]),
-        "run-folder" => command.env("RUN", "{run}"),
-        "ignores-signals" => {
-            let deaf = "trap '' TERM; echo done; while :; do sleep 1000; done";
-            ServiceCommand::new("sh").args(["-c", deaf]).ready(Ready::log(ready))
+        "prepares" => {
+            let state = std::env::var("STATE").map_err(procref::Error::other)?;
+            command.state_dir(state).prepare(steps, ["new-folder={state}/half", "stay"])
         }
+        "run-folder" => command.env("RUN", "{run}"),
         _ => command,
     };
     let service = SharedService::builder(name).runtime_dir(folder).command(command).build()?;
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     if let [program, arguments @ ..] = program {
         handle.keep()?;
         println!("holds");
-        return Err(std::process::Command::new(program).args(arguments).exec().into());
+        return Err(sys::become_program(std::process::Command::new(program).args(arguments)).into());
     }
     println!("holds");
     std::io::stdout().flush()?;
@@ -47,13 +48,7 @@ fn main() -> Result<()> {
 }
 
 fn notify() -> Result<()> {
-    let name = std::env::var("NOTIFY_SOCKET").map_err(procref::Error::other)?;
-    let socket = UnixDatagram::unbound()?;
-    let address = match name.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(name)?,
-    };
-    socket.send_to_addr(b"READY=1", &address)?;
+    sys::notify_ready()?;
     loop {
         std::thread::park();
     }

@@ -1,29 +1,22 @@
 //! A service to be shared. It says `ready`, waits for a signal that ends it, and writes down its birth, its signals
 //! and its end.
 //!
-//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]`
+//! `service log=FILE [lock=FILE] [ignore=SIGNAL]… [dies-after=MILLISECONDS] [handed-over [recorded=NAME folder=FOLDER]]
+//! [first-thread-ends]`
 //!
 //! The lock tells whether two instances ever live at once: the kernel drops it before anybody can see that its holder
 //! has ended. `handed-over`: it ends, without having taken the lock, if its starter is gone before it has said `keep`:
 //! nobody would know of it. With `recorded` it stays all the same if it is what that service's semaphore set records.
 
 use procref_tests::Events;
-use std::fs::File;
+use procref_tests::sys::{self, Requests};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const SIGNALS: [(libc::c_int, &str); 5] = [
-    (libc::SIGTERM, "TERM"),
-    (libc::SIGINT, "INT"),
-    (libc::SIGQUIT, "QUIT"),
-    (libc::SIGHUP, "HUP"),
-    (libc::SIGUSR1, "USR1"),
-];
-
 fn main() {
     let (mut log, mut lock, mut ignored, mut delay, mut handed_over) = (None, None, Vec::new(), 0, false);
-    let (mut recorded, mut folder) = (None, String::new());
+    let (mut recorded, mut folder, mut ends) = (None, String::new(), false);
     for argument in std::env::args().skip(1) {
         match argument.split_once('=').unwrap_or((&argument, "")) {
             ("log", path) => log = Some(Events::new(path)),
@@ -31,13 +24,14 @@ fn main() {
             ("ignore", signal) => ignored.push(signal.to_owned()),
             ("dies-after", milliseconds) => delay = milliseconds.parse().expect("a number"),
             ("handed-over", _) => handed_over = true,
+            ("first-thread-ends", _) => ends = true,
             ("recorded", name) => recorded = Some(name.to_owned()),
             ("folder", path) => path.clone_into(&mut folder),
             _ => panic!("unknown: {argument}"),
         }
     }
     let log = log.expect("log=FILE");
-    let signals = block_signals();
+    let requests = Requests::listen();
     log.add("birth", "");
     if handed_over {
         let log = log.clone();
@@ -48,15 +42,26 @@ fn main() {
     }
     // Whoever started it may be gone.
     let _ = std::io::stdout().write_all(b"ready\n");
-    loop {
-        let signal = next_signal(&signals);
-        log.add("signal", signal);
-        if !ignored.iter().any(|ignored| ignored == signal) {
-            break;
+    let serve = move || {
+        loop {
+            let signal = requests.next();
+            log.add("signal", signal);
+            if !ignored.iter().any(|ignored| ignored == signal) {
+                break;
+            }
         }
+        std::thread::sleep(Duration::from_millis(delay));
+        log.add("death", "");
+    };
+    if ends {
+        std::thread::spawn(move || {
+            serve();
+            std::process::exit(0);
+        });
+        sys::end_thread();
+    } else {
+        serve();
     }
-    std::thread::sleep(Duration::from_millis(delay));
-    log.add("death", "");
 }
 
 /// Whether this process is the instance of that service. Its starter is gone, so nothing of its doing is still to come.
@@ -79,34 +84,9 @@ fn await_keep(log: &Events, lock: Option<PathBuf>, is_recorded: impl FnOnce() ->
 }
 
 fn take_lock(log: &Events, path: PathBuf) {
-    let file = File::options().create(true).append(true).open(path).expect("the lock's file can be opened");
-    if file.try_lock().is_err() {
-        log.add("overlap", "");
+    match sys::own(&path) {
+        // For as long as this process lives.
+        Some(file) => std::mem::forget(file),
+        None => log.add("overlap", ""),
     }
-    // For as long as this process lives.
-    std::mem::forget(file);
-}
-
-#[expect(unsafe_code, reason = "the standard library has no signal masks")]
-fn block_signals() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises what it is given.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: it is initialised.
-    let mut set = unsafe { set.assume_init() };
-    for (number, _) in SIGNALS {
-        // SAFETY: the set is initialised, and the signal exists.
-        unsafe { libc::sigaddset(&mut set, number) };
-    }
-    // SAFETY: the set is initialised; the old mask is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
-    set
-}
-
-#[expect(unsafe_code, reason = "the standard library does not wait for signals")]
-fn next_signal(set: &libc::sigset_t) -> &'static str {
-    let mut number = 0;
-    // SAFETY: the set is initialised, and the number is ours.
-    unsafe { libc::sigwait(set, &mut number) };
-    SIGNALS.iter().find(|(signal, _)| *signal == number).map_or("?", |(_, name)| name)
 }

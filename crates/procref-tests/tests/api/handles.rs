@@ -147,30 +147,6 @@ fn different_names_share_nothing() {
     assert_eq!(other.status().expect("it is counted").state, ServiceState::Up);
 }
 
-/// The child's copy of the handle is nothing: also its drop gives nothing away.
-#[test]
-#[expect(unsafe_code, reason = "fork")]
-fn a_forked_child_gives_nothing_away() {
-    let bed = Bed::new();
-    let service = bed.blocking_service();
-    let handle = service.acquire().expect("it starts");
-    // SAFETY: the child drops one value and exits without running anything of the parent's.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        drop(handle);
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(0) };
-    }
-    let mut status = -1;
-    // SAFETY: this is our child, and the kernel fills the number.
-    let reaped = unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!((reaped, status), (child, 0));
-    assert!(handle.is_alive());
-    assert_eq!(service.count().expect("it is counted"), 1);
-    handle.release().expect("it stops");
-    bed.assert_balanced(1);
-}
-
 /// While this process releases, the set goes before the process knows: that is no removed set.
 #[test]
 fn the_count_of_a_service_that_is_being_released_is_no_error() {

@@ -4,7 +4,7 @@
 
 use crate::World;
 use procref::ServiceState;
-use rustix::process::{Signal, pidfd_send_signal};
+use procref_tests::sys;
 use std::time::{Duration, Instant};
 
 const ROUNDS: u64 = 200;
@@ -97,7 +97,7 @@ fn churn(mut world: World, kills: Kills) {
     if !kills.guardians {
         world.sandbox.assert_no_process();
         // A client that is killed before it has made a guardian leaves a set that says nothing. The next one finds it.
-        for (_, name) in world.sandbox.sets() {
+        for name in world.sandbox.objects() {
             let status = world.status();
             assert!(
                 kills.clients && status.state == ServiceState::Stopped && status.info.is_none(),
@@ -135,7 +135,7 @@ fn one_client(world: &World, rounds: u64, kills: Kills) {
     }
     if kills.guardians {
         for found in world.sandbox.processes().iter().filter(|found| found.guardian) {
-            let _ = pidfd_send_signal(&found.pidfd, Signal::KILL);
+            sys::kill(&found.pidfd);
         }
     }
     // Wherever it is.

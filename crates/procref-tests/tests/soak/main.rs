@@ -3,6 +3,9 @@
 //! The schedule of actions follows from the seed alone, which is printed: `PROCREF_SEED=N` repeats it. It has
 //! a few hundred actions, or as many as fit into `PROCREF_SOAK_SECONDS`.
 
+// The crate's documentation says why.
+#![cfg(target_os = "linux")]
+
 use procref::blocking::SharedService;
 use procref::{ServiceCommand, ServiceState};
 

@@ -2,8 +2,8 @@
 //!
 //! `NAME.info` says which instance runs or who starts one, in which set, and has its metadata; `NAME.failed` has the cause
 //! of the last failed start; `NAME.run` is the folder of a declared service's run. Whoever reads one compares it with the
-//! set: a file that is missing, cut off, swapped or written by somebody else is as good as none. `NAME` has the session's
-//! number, for each session has its own kernel objects.
+//! set: a file that is missing, cut off, swapped or written by somebody else is as good as none. `NAME` ends with the session's
+//! number, for each session has its own kernel objects, and with a mark of the name.
 
 #![expect(unsafe_code, reason = "system calls")]
 
@@ -42,7 +42,9 @@ impl Hints {
         let mut session = 0;
         // SAFETY: the kernel writes one number, or none.
         unsafe { ProcessIdToSessionId(current_pid(), &raw mut session) };
-        Self { folder: folder.to_owned(), stem: format!("{name}@{session}") }
+        // Names differ by case, and files do not.
+        let mark = crate::name::fingerprint(name.as_str().as_bytes());
+        Self { folder: folder.to_owned(), stem: format!("{name}@{session}-{mark:08x}") }
     }
 
     /// The folder and the names' common part.

@@ -13,6 +13,9 @@ use super::set::Set;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use windows_sys::Win32::System::JobObjects::{AssignProcessToJobObject, IsProcessInJob, TerminateJobObject};
+use windows_sys::Win32::System::Threading::{
+    OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_SET_QUOTA, PROCESS_TERMINATE,
+};
 
 /// A handle on a set's job.
 #[derive(Debug)]
@@ -78,20 +81,18 @@ impl Witness {
 
     /// Whether this process is in the job.
     pub(super) fn has(&self, process: &Process) -> io::Result<bool> {
-        use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_INFORMATION};
-        // Windows would be content with the right that `Process` has, and Wine is not.
-        // SAFETY: takes three numbers.
-        let handle = object::owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, process.pid()) })?;
+        // The handle that holds it does not allow the question everywhere: Wine asks for more than Windows.
+        // SAFETY: takes three numbers. As long as `process` is open, nobody else has its number.
+        let asked = object::owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, process.pid()) })?;
         let mut is_in = 0;
         // SAFETY: two handles, and a number that the kernel writes.
-        let asked = unsafe { IsProcessInJob(handle.as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
-        if asked == 0 { Err(io::Error::last_os_error()) } else { Ok(is_in != 0) }
+        let told = unsafe { IsProcessInJob(asked.as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
+        if told == 0 { Err(io::Error::last_os_error()) } else { Ok(is_in != 0) }
     }
 
     /// From here on the kernel ends this process, which a callback has started, when nobody holds the job any more. What it
     /// had started before stays outside.
     pub(crate) fn adopt(&self, service: &Process, _: u32) -> io::Result<u32> {
-        use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SET_QUOTA, PROCESS_TERMINATE};
         if !self.has(service)? {
             // SAFETY: takes three numbers.
             let handle =
