@@ -153,7 +153,7 @@ pub(crate) fn declare(
 /// A command in one string.
 fn command(line: &str, allowed: Allowed<'_>) -> Result<Vec<Template>, Mistake> {
     let Some(words) = sys::words(line) else {
-        return Err(Mistake::of(format!("a quote in {line:?} has no partner"), "words are split as a shell does it"));
+        return Err(Mistake::of(format!("a quote in {line:?} has no partner"), sys::SPLIT));
     };
     if words.first().is_none_or(String::is_empty) {
         return Err(Mistake::of("there is no program in it", "write 'PROGRAM ARGUMENT…', in quotes"));

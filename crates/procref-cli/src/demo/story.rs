@@ -11,6 +11,7 @@ use procref::process::{Process, SignalOutcome};
 use procref::{ServiceState, StopLadder};
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 use std::time::{Duration, Instant};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -213,6 +214,8 @@ impl Story<'_> {
     fn files_are_removed(&self) -> Result<()> {
         let Shared { name, folder, .. } = self.shared;
         Observed::new(name)?.runtime_dir(folder).finish_leftovers(&StopLadder::default())?;
+        // The folder is the demonstration's own. It stays if anything is in it.
+        let _ = fs::remove_dir(folder);
         self.tell_of(Tone::Good, "gc", "removed the files, which nothing vouches for any more")
     }
 

@@ -5,7 +5,7 @@
 //! | item | contract |
 //! |---|---|
 //! | `execute`, `can_be_run` | COMMAND takes this process's place, or as good as that; whether it can, as far as that is known before |
-//! | `words` | a command in one string, split as people write it there |
+//! | `words`, `SPLIT` | a command in one string, split as people write it there; how that is, in words |
 //! | `Asked` | whether somebody has asked this process to end, or standard input has ended |
 //! | `pause`, `Watch` | waiting, no longer than somebody reads standard output: for a time, or for news of a log |
 //! | `same_file` | whether two open files are one |

@@ -9,7 +9,7 @@ pub(crate) mod kit;
 mod logind;
 mod wait;
 
-pub(crate) use execute::{can_be_run, execute, words};
+pub(crate) use execute::{SPLIT, can_be_run, execute, words};
 pub(crate) use files::{
     CONFIG_SHOWN, NO_STATE, canonical, default_config, default_hints, default_state, make_private, may_write,
     namespace, path_bytes, planter, root, same_file,

@@ -110,6 +110,9 @@ fn run(command: &mut Command) -> Result<i32, NotRun> {
     Ok(status.code().unwrap_or(1))
 }
 
+/// How words are split.
+pub(crate) const SPLIT: &str = "words are split as programs do it on Windows";
+
 /// As programs split their command lines here, for paths are full of backslashes: a quote holds words together, and
 /// backslashes mean something only in front of one. `None`: a quote has no partner.
 pub(crate) fn words(line: &str) -> Option<Vec<String>> {
