@@ -1,6 +1,6 @@
 //! `procref hold`.
 
-use crate::kit::{Project, Running, SIMPLE};
+use crate::kit::{Project, Running, SIMPLE, up_and_down};
 use procref::ServiceState;
 use std::fs;
 use std::process::Stdio;
@@ -21,7 +21,7 @@ fn until_standard_input_ends() {
     drop(running.0.stdin.take());
     assert_eq!(running.end(&project).transcript(), "exit 0\n", "nothing is said without a terminal");
     // It has waited for the stop.
-    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it has a log"), "up\nstops\n");
+    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it has a log"), up_and_down());
     assert!(project.sandbox.objects().is_empty());
     project.sandbox.assert_nothing_left();
     // At once, where there is nothing to read.
@@ -34,7 +34,7 @@ fn killed_it_has_released() {
     let project = Project::new(SIMPLE);
     let mut running = hold(&project);
     running.kill();
-    project.sandbox.assert_nothing_left();
+    project.assert_nothing_left_of(&["@db"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::part::{self, Gate};
 use procref::observe::Observed;
 use procref_tests::Sandbox;
 use procref_tests::sandbox::PATIENCE;
+use procref_tests::sys::ASKS;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -123,9 +124,19 @@ impl Project {
         wait_until(|| observed.status().ok().filter(&wanted))
     }
 
+    /// Waits until nothing is left after the last clients of these services were killed. Where the kernel itself ends a service
+    /// then, its hints stay until somebody looks.
+    pub(crate) fn assert_nothing_left_of(&self, killed: &[&str]) {
+        if !ASKS {
+            self.sandbox.assert_no_process();
+            self.output([&["gc"], killed].concat()).assert_ok();
+        }
+        self.sandbox.assert_nothing_left();
+    }
+
     /// What procref has kept for the service.
     pub(crate) fn kept(&self, short: &str) -> PathBuf {
-        self.sandbox.folder().join("state/procref").join(self.full_name(short))
+        self.sandbox.folder().join("state").join("procref").join(self.full_name(short))
     }
 }
 
@@ -161,7 +172,9 @@ pub(crate) struct Said {
 
 impl Said {
     pub(crate) fn new(output: &Output, project: &Project) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
+        // It is called as it was called.
+        let plain = |text: String| text.replace("Usage: procref.exe", "Usage: procref");
+        let text = |bytes: &[u8]| plain(String::from_utf8(bytes.to_vec()).expect("it is text"));
         Self {
             code: output.status.code(),
             out: text(&output.stdout),
@@ -227,6 +240,17 @@ fn plain_word(word: &str) -> String {
         rest = rest.get(length..).unwrap_or_default();
     }
     plain
+}
+
+/// Whether a service can be asked to end: by a signal, or by Ctrl-Break. Wine 8 refuses to send that to another console
+/// (`GenerateConsoleCtrlEvent` fails with `ERROR_INVALID_HANDLE`), so there a service is ended when its grace is over.
+pub(crate) fn can_ask() -> bool {
+    !cfg!(windows) || std::env::var_os("WINEHOMEDIR").is_none()
+}
+
+/// What the log of `SIMPLE` says of a start and an orderly stop.
+pub(crate) fn up_and_down() -> &'static str {
+    if can_ask() { "up\nstops\n" } else { "up\n" }
 }
 
 /// What the process is called that holds the services of a command in a part: the command itself, where procref has become it.

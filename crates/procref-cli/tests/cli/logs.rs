@@ -1,6 +1,6 @@
 //! `procref logs`.
 
-use crate::kit::{Project, Running, SIMPLE};
+use crate::kit::{Project, Running, SIMPLE, up_and_down};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ fn the_log_of_what_runs_is_where_that_says() {
     project.declare(&project.folder, SIMPLE);
     assert_eq!(project.output(["logs", "@db"]).assert_ok().out, "up\n");
     client.kill();
-    project.sandbox.assert_nothing_left();
+    project.assert_nothing_left_of(&["@db"]);
 }
 
 #[test]
@@ -106,8 +106,7 @@ fn a_log_that_is_not_there_yet_is_followed_when_it_comes() {
     fs::create_dir_all(kept).expect("it can be made");
     let mut follower = Running::start(&mut project.procref(["logs", "-f", "@db"]));
     let client = Running::start(&mut project.procref(["with", "@db", "--", "true"]));
-    assert_eq!(follower.line(), "up");
-    assert_eq!(follower.line(), "stops");
+    up_and_down().lines().for_each(|line| assert_eq!(follower.line(), line));
     client.end(&project).assert_ok();
     follower.kill();
     project.sandbox.assert_nothing_left();
