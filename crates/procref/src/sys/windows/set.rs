@@ -482,9 +482,10 @@ impl Set {
         let objects = slot.objects(false)?.ok_or(SetError::Gone)?;
         let deadline = time.and_then(|time| Instant::now().checked_add(time));
         let result = self.perform_on(&objects, ops, deadline);
-        // A process that has given back its last share has no use for the objects.
-        let gave = matches!(result, Ok(Applied::Yes)) && ops.iter().any(|op| op.undo && op.delta < 0);
-        let over = gave && objects.holds_nothing();
+        // A process that has given back its share has no use for the objects. One that has named a set it made just now, and
+        // held the lock for that, is yet to take one.
+        let gives = |op: &Op| op.undo && op.delta < 0 && [CLIENTS, HEIRS].contains(&op.sem);
+        let over = matches!(result, Ok(Applied::Yes)) && ops.iter().any(gives);
         drop(objects);
         slot.settle(over);
         result

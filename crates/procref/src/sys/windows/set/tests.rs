@@ -7,7 +7,7 @@ use super::super::spawn::{Asleep, Spawn};
 use super::super::witness::{Floor, Witness, holders};
 use super::*;
 use crate::protocol::set::{
-    ANNOUNCE, FAILURES, GUARDIAN_IDLE, JOIN, KERNEL_GUARDS_NO_MORE, MARK_DOWN, RAISE_PROBE, UP, WITHDRAW,
+    ANNOUNCE, FAILURES, GUARDIAN_IDLE, JOIN, KERNEL_GUARDS_NO_MORE, LEAVE_LAST, MARK_DOWN, RAISE_PROBE, UP, WITHDRAW,
 };
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -286,6 +286,12 @@ fn who_finds_no_place_to_sleep_looks_again() {
         (0..WAITERS).for_each(|_| _ = latched.wait_at(Waits::ForChange).expect("it is free"));
         let sleeper = Sleeper::new(set, &mut latched, LOCK).expect("no error");
         assert!(sleeper.event.is_none() && sleeper.at.is_none());
+        // Though it waits for a process, which does not end.
+        let this = Process::open(current_pid()).expect("it can be opened").expect("it lives");
+        let deadline = Instant::now() + LONG;
+        let waits = Watched { processes: vec![this], ..Watched::default() };
+        sleeper.sleep(&waits, Some(deadline)).expect("no error");
+        assert!(Instant::now() < deadline);
     }
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| set.apply_within(&TAKE_LOCK, Some(LONG)));
@@ -375,6 +381,20 @@ fn who_sleeps_in_a_set_that_is_removed_is_told() {
 }
 
 #[test]
+fn a_set_stays_from_its_making_to_its_use() {
+    let name = name();
+    let set = create(&name);
+    set.apply(&TAKE_LOCK).expect("it is free");
+    set.apply(&UNLOCK).expect("it is held");
+    set.apply(&ANNOUNCE).expect("it is there");
+    // Whoever has let go and still has something to do is the last one when that is done.
+    set.apply(&LEAVE_LAST).expect("nobody else is there");
+    assert_eq!(value(set, LOCK), 1);
+    set.apply(&UNLOCK).expect("it is held");
+    assert_eq!(set.clients(), Err(SetError::Gone));
+}
+
+#[test]
 fn sets_of_one_name_one_after_the_other() {
     let name = name();
     let first = create(&name);
@@ -409,7 +429,7 @@ fn objects_that_a_thread_is_about_to_use_are_not_closed() {
 fn names_are_those_of_sets_that_somebody_has_named() {
     let (name, unnamed) = (name(), name());
     let set = create(&name);
-    let _other = create(&unnamed);
+    create(&unnamed).apply(&ANNOUNCE).expect("it applies");
     let listed =
         |name: &ServiceName| Set::names().expect("they can be listed").iter().any(|it| it.as_str() == name.as_str());
     assert!(!listed(&name));
