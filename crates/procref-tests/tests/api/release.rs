@@ -100,7 +100,7 @@ fn a_callback_that_panics_in_a_drop_while_a_panic_unwinds() {
 }
 
 thread_local! {
-    static KEPT: RefCell<Option<procref::ServiceHandle>> = const { RefCell::new(None) };
+    static KEPT: RefCell<Option<procref::ServiceHandle>> = RefCell::default();
 }
 
 #[test]
