@@ -189,7 +189,7 @@ pub(crate) struct Lease {
 
 thread_local! {
     /// The service whose callback this thread is in.
-    static CALLBACK_OF: RefCell<Option<ServiceName>> = const { RefCell::new(None) };
+    static CALLBACK_OF: RefCell<Option<ServiceName>> = RefCell::default();
 }
 
 /// Runs a service's callback, or one step of it.

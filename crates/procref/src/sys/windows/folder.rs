@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// The folder where a service is that says nothing else: the system's drive.
 pub(crate) fn root() -> PathBuf {
-    std::env::var_os("SystemDrive").map_or_else(|| PathBuf::from("C:\\"), |drive| PathBuf::from(drive).join("\\"))
+    let mut root = std::env::var_os("SystemDrive").unwrap_or_else(|| "C:".into());
+    root.push("\\");
+    root.into()
 }
 
 /// Where this user's programs keep what lasts and belongs to this machine; or why nobody knows.

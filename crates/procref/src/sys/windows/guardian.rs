@@ -17,8 +17,8 @@ use crate::name::ServiceName;
 use crate::options::{MOST_STEPS, StopStep};
 use crate::protocol::guardian::{Action, Event, Guardian};
 use crate::protocol::set::{
-    GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, KERNEL_GUARDS, KERNEL_GUARDS_NO_MORE,
-    LAST_LINGER, MARK_DOWN, Op, UNLOCK,
+    GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, KERNEL_GUARDS_NO_MORE, LAST_LINGER, MARK_DOWN,
+    Op, UNLOCK,
 };
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -308,12 +308,18 @@ pub(crate) fn make(
 
 /// From here on it is guarded: who holds it holds the job.
 fn guard_by_kernel(set: Set) -> io::Result<u32> {
-    match set.apply(&KERNEL_GUARDS) {
-        // Somebody guards it already.
-        Ok(()) | Err(SetError::Refused) => {
-            Ok(set.snapshot().ok().and_then(|snapshot| snapshot.guardian_pid()).unwrap_or(0))
+    loop {
+        let snapshot = set.snapshot().map_err(in_words)?;
+        if snapshot.value(GUARDIAN) != 0 {
+            // Somebody guards it already.
+            return Ok(snapshot.guardian_pid().unwrap_or(0));
         }
-        Err(error) => Err(in_words(error)),
+        match set.apply(&snapshot.guarding_by_kernel()) {
+            Ok(()) => return Ok(0),
+            // A guardian came, or came and went, since the set was read.
+            Err(SetError::Refused) => {}
+            Err(error) => return Err(in_words(error)),
+        }
     }
 }
 
@@ -353,10 +359,9 @@ fn start(name: &str, plan: &Plan, stopper: Option<&Stopper>) -> io::Result<u32> 
     let guardian = spawn.asleep()?.wake()?;
     drop(reads);
     let order = plan.encode(name, &ready, stopper.map(|stopper| &stopper.program));
-    let written = writes.write_all(&order);
-    drop(writes);
-    let woken = written.and_then(|()| wait_for_any(&[event.as_handle(), guardian.as_handle()], Some(MAKING)));
-    match woken {
+    // On a thread: a program that never reads it must not keep this one. It ends with the guardian, if that never does.
+    std::thread::Builder::new().name("procref-order".into()).spawn(move || writes.write_all(&order))?;
+    match wait_for_any(&[event.as_handle(), guardian.as_handle()], Some(MAKING)) {
         Ok(Some(0)) => Ok(guardian.pid()),
         Ok(Some(_)) | Err(_) => {
             let _ = guardian.terminate();

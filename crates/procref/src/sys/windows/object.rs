@@ -96,6 +96,7 @@ pub(super) fn create(kind: Kind, name: &str) -> Result<(OwnedHandle, bool), Obje
 /// The object of this name, if there is one.
 pub(super) fn open(kind: Kind, name: &str) -> Result<Option<OwnedHandle>, ObjectError> {
     let wide = wide(name);
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one of them")]
     // SAFETY: a name that ends with a zero and outlives the call.
     let handle = unsafe {
         match kind {
@@ -125,6 +126,7 @@ fn raw_create(kind: Kind, name: Option<&str>) -> io::Result<(OwnedHandle, bool)>
     let attributes = attributes()?;
     let name = name.map(wide);
     let name = name.as_ref().map_or(ptr::null(), |name| name.as_ptr());
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one of them, and its error")]
     // SAFETY: the attributes live for ever, the name outlives the call; the last error is this thread's own.
     let (handle, error) = unsafe {
         SetLastError(0);
@@ -269,8 +271,10 @@ pub(super) fn user() -> io::Result<&'static str> {
         return Ok(user);
     }
     let mut token = ptr::null_mut();
+    // SAFETY: a number that is always the same.
+    let this = unsafe { GetCurrentProcess() };
     // SAFETY: this process's own token, opened for reading.
-    if unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) } == 0 {
+    if unsafe { OpenProcessToken(this, TOKEN_QUERY, &raw mut token) } == 0 {
         return Err(io::Error::last_os_error());
     }
     let token = owned(token)?;
@@ -292,7 +296,9 @@ pub(super) fn user() -> io::Result<&'static str> {
     }
     let mut text: PWSTR = ptr::null_mut();
     // SAFETY: the buffer, which is aligned for it, begins with a TOKEN_USER that the kernel has filled.
-    if unsafe { ConvertSidToStringSidW((*buffer.as_ptr().cast::<TOKEN_USER>()).User.Sid, &raw mut text) } == 0 {
+    let user = unsafe { buffer.as_ptr().cast::<TOKEN_USER>().read() }.User;
+    // SAFETY: the identifier lies in the buffer.
+    if unsafe { ConvertSidToStringSidW(user.Sid, &raw mut text) } == 0 {
         return Err(io::Error::last_os_error());
     }
     let user = take_text(text);
@@ -301,6 +307,7 @@ pub(super) fn user() -> io::Result<&'static str> {
 
 /// Text that the system has allocated.
 fn take_text(text: PWSTR) -> String {
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "they belong together")]
     // SAFETY: text that ends with a zero, and that is ours to free.
     unsafe {
         let length = (0..).take_while(|&at| *text.add(at) != 0).count();

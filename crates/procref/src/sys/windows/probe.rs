@@ -7,14 +7,20 @@ use super::process::{Process, wait_for_any};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::windows::io::{AsHandle, AsRawHandle, AsRawSocket, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, AsRawSocket, BorrowedHandle, FromRawSocket, OwnedHandle, RawSocket};
 use std::os::windows::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, HANDLE};
-use windows_sys::Win32::Networking::WinSock::{FD_CLOSE, FD_READ, FD_WRITE, SOCKET, WSAEVENT, WSAEventSelect};
+use windows_sys::Win32::Networking::WinSock::{
+    AF_INET, AF_INET6, FD_CLOSE, FD_CONNECT, FD_CONNECT_BIT, FD_READ, FD_WRITE, INVALID_SOCKET, SIO_TCP_INITIAL_RTO,
+    SOCK_STREAM, SOCKADDR_IN, SOCKADDR_IN6, SOCKET, TCP_INITIAL_RTO_PARAMETERS, WSA_FLAG_NO_HANDLE_INHERIT,
+    WSA_FLAG_OVERLAPPED, WSADATA, WSAEVENT, WSAEnumNetworkEvents, WSAEventSelect, WSAGetLastError, WSAIoctl,
+    WSANETWORKEVENTS, WSASocketW, WSAStartup, connect,
+};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
     JobObjectExtendedLimitInformation, SetInformationJobObject, TerminateJobObject,
@@ -99,30 +105,95 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects. The system itself tries again for two seconds where nobody listens.
+    /// Connects. Nothing is sent that would be sent again where nobody listens yet.
     pub(crate) fn open(address: SocketAddr, process: &Process, until: Instant) -> io::Result<Woken<io::Result<Self>>> {
-        let time = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let connected = match aside(process, until, move || TcpStream::connect_timeout(&address, time))? {
-            Woken::Event(Ok(stream)) => Self::new(stream),
-            Woken::Event(Err(error)) => Err(error),
-            Woken::Ended => return Ok(Woken::Ended),
-            Woken::Time => return Ok(Woken::Time),
+        let connection = match Self::begin(address) {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Woken::Event(Err(error))),
         };
-        Ok(Woken::Event(connected))
+        loop {
+            match wait(process, &[Source::Object(connection.event.as_handle())], until)? {
+                Woken::Event(()) => match connection.connected() {
+                    Ok(true) => return Ok(Woken::Event(Ok(connection))),
+                    Ok(false) => {}
+                    Err(error) => return Ok(Woken::Event(Err(error))),
+                },
+                Woken::Ended => return Ok(Woken::Ended),
+                Woken::Time => return Ok(Woken::Time),
+            }
+        }
     }
 
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        // Nobody listens, and the system has given the service's port to this very socket.
-        if stream.local_addr()? == stream.peer_addr()? {
-            return Err(io::ErrorKind::ConnectionRefused.into());
+    /// A socket that connects without being waited for.
+    fn begin(address: SocketAddr) -> io::Result<Self> {
+        start_sockets()?;
+        let (family, name, length) = match address {
+            SocketAddr::V4(address) => {
+                let mut name =
+                    SOCKADDR_IN { sin_family: AF_INET, sin_port: address.port().to_be(), ..Default::default() };
+                name.sin_addr.S_un.S_addr = u32::from_ne_bytes(address.ip().octets());
+                let length = size_of_val(&name);
+                (AF_INET, Name { v4: name }, length)
+            }
+            SocketAddr::V6(address) => {
+                let mut name = SOCKADDR_IN6 {
+                    sin6_family: AF_INET6,
+                    sin6_port: address.port().to_be(),
+                    sin6_flowinfo: address.flowinfo(),
+                    ..Default::default()
+                };
+                name.sin6_addr.u.Byte = address.ip().octets();
+                name.Anonymous.sin6_scope_id = address.scope_id();
+                let length = size_of_val(&name);
+                (AF_INET6, Name { v6: name }, length)
+            }
+        };
+        let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
+        // SAFETY: takes numbers.
+        let socket = unsafe { WSASocketW(family.into(), SOCK_STREAM, 0, ptr::null(), 0, flags) };
+        if socket == INVALID_SOCKET {
+            return Err(socket_error());
         }
+        // SAFETY: it has been made for this alone.
+        let stream = unsafe { TcpStream::from_raw_socket(socket as RawSocket) };
+        refuse_at_once(&stream);
         let event = object::unnamed(Kind::Event)?;
-        let what = (FD_READ | FD_WRITE | FD_CLOSE) as i32;
+        let what = (FD_CONNECT | FD_READ | FD_WRITE | FD_CLOSE) as i32;
         // SAFETY: a socket and an event, both ours. From here on the socket does not wait.
-        if unsafe { WSAEventSelect(stream.as_raw_socket() as SOCKET, event.as_raw_handle() as WSAEVENT, what) } != 0 {
-            return Err(io::Error::last_os_error());
+        if unsafe { WSAEventSelect(socket, event.as_raw_handle() as WSAEVENT, what) } != 0 {
+            return Err(socket_error());
+        }
+        // SAFETY: an address of that length, of the socket's family.
+        if unsafe { connect(socket, (&raw const name).cast(), length as i32) } != 0 {
+            let error = socket_error();
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
         }
         Ok(Self { stream, event })
+    }
+
+    /// Whether it is, when the system has told of something.
+    fn connected(&self) -> io::Result<bool> {
+        let mut events = WSANETWORKEVENTS::default();
+        // SAFETY: a socket; the system writes one structure. The event it has reset already.
+        if unsafe { WSAEnumNetworkEvents(self.stream.as_raw_socket() as SOCKET, 0, &raw mut events) } != 0 {
+            return Err(socket_error());
+        }
+        if events.lNetworkEvents & FD_CONNECT as i32 == 0 {
+            return Ok(false);
+        }
+        match events.iErrorCode[FD_CONNECT_BIT as usize] {
+            0 => {}
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+        // Nobody listens, and the system has given the service's port to this very socket.
+        if self.stream.local_addr()? == self.stream.peer_addr()? {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        // It may be readable or writable, of which the event then told.
+        object::set(&self.event)?;
+        Ok(true)
     }
 
     /// Reads what comes first. 0: the other side has closed.
@@ -162,6 +233,59 @@ impl Connection {
                 Woken::Time => return Ok(Woken::Time),
             }
         }
+    }
+}
+
+/// An address of either family.
+#[repr(C)]
+union Name {
+    v4: SOCKADDR_IN,
+    v6: SOCKADDR_IN6,
+}
+
+fn socket_error() -> io::Error {
+    // SAFETY: reads a number of this thread's.
+    io::Error::from_raw_os_error(unsafe { WSAGetLastError() })
+}
+
+/// Sockets have to be started, once in a process.
+fn start_sockets() -> io::Result<()> {
+    static STARTED: OnceLock<i32> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        /// 2.2
+        const VERSION: u16 = 0x0202;
+        let mut about = WSADATA::default();
+        // SAFETY: the system writes one structure.
+        unsafe { WSAStartup(VERSION, &raw mut about) }
+    });
+    match *started {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Elsewhere than on Windows a port where nobody listens is refused at once; Windows asks again for two seconds, every half.
+/// Old versions cannot do otherwise.
+fn refuse_at_once(stream: &TcpStream) {
+    /// TCP_INITIAL_RTO_UNSPECIFIED_RTT
+    const UNSPECIFIED: u16 = u16::MAX;
+    /// TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS
+    const ONCE: u8 = u8::MAX - 1;
+    let parameters = TCP_INITIAL_RTO_PARAMETERS { Rtt: UNSPECIFIED, MaxSynRetransmissions: ONCE };
+    let mut returned = 0;
+    // SAFETY: a socket, and the structure that belongs to this request, with its size.
+    unsafe {
+        WSAIoctl(
+            stream.as_raw_socket() as SOCKET,
+            SIO_TCP_INITIAL_RTO,
+            (&raw const parameters).cast(),
+            size_of_val(&parameters) as u32,
+            ptr::null_mut(),
+            0,
+            &raw mut returned,
+            ptr::null_mut(),
+            None,
+        );
     }
 }
 

@@ -29,7 +29,7 @@ impl Process {
     pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
         const LOOK: u32 = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE;
         // Numbers are multiples of four, and the system takes others for the one below.
-        if pid == 0 || pid % 4 != 0 {
+        if pid == 0 || !pid.is_multiple_of(4) {
             return Ok(None);
         }
         let open = |rights| {

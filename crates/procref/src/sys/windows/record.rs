@@ -11,32 +11,39 @@ use crate::protocol::set::{SEMAPHORES, Values};
 use std::io;
 use std::marker::PhantomData;
 use std::mem::offset_of;
-use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::ptr::{self, NonNull};
 use windows_sys::Win32::System::Memory::{
     FILE_MAP_ALL_ACCESS, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, UnmapViewOfFile,
 };
 
 /// How many can sleep at once, each with an event of its own; more than that look again and again.
-const WAITERS: usize = 1024;
+pub(super) const WAITERS: usize = 1024;
 /// How many holders can be told one by one. All are counted.
-const HOLDERS: usize = 4096;
+pub(super) const HOLDERS: usize = 4096;
 
 /// What is in the section. All of it is zeros at first.
 #[repr(C)]
 struct Shared {
     magic: u32,
-    /// Which set it is: a new one when the set is removed.
-    id: i32,
     which: u32,
     holder_count: u32,
-    values: [Values; 2],
+    copies: [Copied; 2],
     waiters: [u8; WAITERS],
     holders: [Holding; HOLDERS],
 }
 
+/// What changes at once.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Copied {
+    /// Which set it is: a new one when the set is removed.
+    id: i32,
+    values: Values,
+}
+
 /// "R" and the version of this structure, as nobody else begins one.
-const MAGIC: u32 = 0x5052_0001;
+const MAGIC: u32 = 0x5052_0002;
 
 /// A process that holds something: a hint, for its handles are what counts.
 #[repr(C)]
@@ -62,7 +69,6 @@ pub(super) enum Waits {
 pub(super) struct Record {
     view: NonNull<Shared>,
     // Closed before the mutex: while there is the section, there is its mutex.
-    #[expect(dead_code, reason = "its handle keeps the name")]
     section: OwnedHandle,
     latch: OwnedHandle,
 }
@@ -99,13 +105,18 @@ impl Record {
         Ok(Some(Self { view, section, latch }))
     }
 
+    /// What another process has to have open, so that the record is there for as long as it lives.
+    pub(super) fn objects(&self) -> [BorrowedHandle<'_>; 2] {
+        [self.latch.as_handle(), self.section.as_handle()]
+    }
+
     /// Locks it.
     pub(super) fn lock(&self) -> io::Result<Latched<'_>> {
         // Abandoned: its holder was killed, and has changed nothing.
         object::lock_mutex(&self.latch)?;
         let mut latched = Latched { record: self, thread: PhantomData };
         if latched.get::<u32>(offset_of!(Shared, magic)) == 0 {
-            latched.put(offset_of!(Shared, id), new_id());
+            latched.store_copy(Copied { id: new_id(), values: [0; SEMAPHORES] });
             latched.put(offset_of!(Shared, magic), MAGIC);
         }
         Ok(latched)
@@ -134,15 +145,19 @@ impl Drop for Latched<'_> {
 impl Latched<'_> {
     /// A field at its place in [`Shared`], which is of plain numbers.
     fn get<T: Copy>(&self, offset: usize) -> T {
-        assert!(offset + size_of::<T>() <= size_of::<Shared>());
         // SAFETY: it is within the mapping, and aligned as it is in `Shared`; under the mutex, nobody else writes.
-        unsafe { ptr::read_volatile(self.record.view.as_ptr().byte_add(offset).cast()) }
+        unsafe { ptr::read_volatile(self.place(offset)) }
     }
 
     fn put<T: Copy>(&mut self, offset: usize, value: T) {
-        assert!(offset + size_of::<T>() <= size_of::<Shared>());
         // SAFETY: the same.
-        unsafe { ptr::write_volatile(self.record.view.as_ptr().byte_add(offset).cast(), value) }
+        unsafe { ptr::write_volatile(self.place(offset), value) }
+    }
+
+    fn place<T>(&self, offset: usize) -> *mut T {
+        assert!(offset + size_of::<T>() <= size_of::<Shared>());
+        // SAFETY: it is within the mapping.
+        unsafe { self.record.view.as_ptr().byte_add(offset).cast() }
     }
 
     /// `false`: another program, or another version, has made it.
@@ -150,8 +165,13 @@ impl Latched<'_> {
         self.get::<u32>(offset_of!(Shared, magic)) == MAGIC
     }
 
+    #[cfg(test)]
+    pub(super) fn claim_for_another(&mut self) {
+        self.put(offset_of!(Shared, magic), MAGIC + 1);
+    }
+
     pub(super) fn id(&self) -> i32 {
-        self.get(offset_of!(Shared, id))
+        self.copy().id
     }
 
     fn which(&self) -> usize {
@@ -160,26 +180,43 @@ impl Latched<'_> {
 
     /// The values, without what handles add to them.
     pub(super) fn stored(&self) -> Values {
-        let which = self.which();
-        self.get(offset_of!(Shared, values) + which * size_of::<Values>())
+        self.copy().values
+    }
+
+    fn copy(&self) -> Copied {
+        self.get(offset_of!(Shared, copies) + self.which() * size_of::<Copied>())
     }
 
     /// Changes all of them at once.
     pub(super) fn store(&mut self, values: &Values) {
-        let other = 1 - self.which();
-        self.put(offset_of!(Shared, values) + other * size_of::<Values>(), *values);
+        self.store_copy(Copied { id: self.id(), values: *values });
+    }
+
+    fn store_copy(&mut self, copy: Copied) {
+        let other = self.write_other(copy);
         self.put(offset_of!(Shared, which), other as u32);
+    }
+
+    /// Writes the copy that does not count, and says which that is.
+    fn write_other(&mut self, copy: Copied) -> usize {
+        let other = 1 - self.which();
+        self.put(offset_of!(Shared, copies) + other * size_of::<Copied>(), copy);
+        other
+    }
+
+    /// The first half of [`Latched::store`].
+    #[cfg(test)]
+    pub(super) fn begin_to_store(&mut self, values: &Values) {
+        self.write_other(Copied { id: self.id(), values: *values });
     }
 
     /// From here on it is another set, with nothing in it.
     pub(super) fn renew(&mut self) {
-        // In this order: who finds the old number with no values is told that it has gone as soon as the number changes, and a
-        // crash in between leaves a set that is as good as new.
-        self.store(&[0; SEMAPHORES]);
+        // First: nobody is told of who held the old one as if they held the new one.
         self.put(offset_of!(Shared, holder_count), 0);
         let old = self.id();
         let new = std::iter::repeat_with(new_id).find(|&new| new != old).unwrap_or(1);
-        self.put(offset_of!(Shared, id), new);
+        self.store_copy(Copied { id: new, values: [0; SEMAPHORES] });
     }
 
     /// A place for somebody who sleeps; `None` if all are taken.
@@ -224,6 +261,11 @@ impl Latched<'_> {
     /// Who holds something, as far as the table goes; some may have ended.
     pub(super) fn holders(&self) -> Vec<Holding> {
         (0..self.holder_count()).map(|at| self.holding(at)).collect()
+    }
+
+    /// Whether no further process can be noted.
+    pub(super) fn knows_no_more(&self) -> bool {
+        self.holder_count() == HOLDERS
     }
 
     /// Notes what a process holds more, or less.

@@ -3,7 +3,7 @@
 //! Who starts it makes the process asleep, in the job, records it in the set, and only then lets it run: so there is no
 //! moment in which a process runs that nobody knows of. Whoever is killed on the way closes a handle on the job.
 //!
-//! While any process of it lives, the service's *mark* is there: a named event of which the service has a handle. It is
+//! While its process lives, the service's *mark* is there: a named event of which the service has a handle. It is
 //! how somebody who finds a fresh set knows that the kernel is still ending an earlier instance.
 
 use super::guardian::{Launch, Stopper};
@@ -137,7 +137,7 @@ pub(super) fn start(set: Set, job: &Witness, launch: &Launch, guardian: u32) -> 
     let process = asleep.process().ok_or(io::ErrorKind::Other)?;
     for need in &launch.needs {
         asleep.give(need.witness.as_handle())?;
-        need.set.hold_for(CLIENTS, process, |handle| asleep.give(handle.as_handle())).map_err(in_words)?;
+        need.set.hold_for(CLIENTS, process, |handle| asleep.give(handle)).map_err(in_words)?;
     }
     let (pid, start) = (process.pid(), process.start());
     let snapshot = set.snapshot().map_err(in_words)?;
@@ -156,7 +156,7 @@ fn in_words(error: SetError) -> io::Error {
 }
 
 /// A new mark, when the one before has gone: the kernel ends what nobody holds any more, and that takes a moment.
-fn new_mark(set: Set) -> io::Result<OwnedHandle> {
+pub(super) fn new_mark(set: Set) -> io::Result<OwnedHandle> {
     /// How long the kernel may take.
     const ENDING: Duration = Duration::from_secs(10);
     /// Nothing tells when a name goes.

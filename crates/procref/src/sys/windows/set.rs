@@ -10,7 +10,7 @@
 
 use super::object::{self, Kind, ObjectError, handles};
 use super::process::{MOST_WAITED, Process, wait_for_any};
-use super::record::{Latched, Record, Waits};
+use super::record::{Holding, Latched, Record, Waits};
 use super::{current_pid, directory};
 use crate::error::{Error, ErrorKind};
 use crate::name::ServiceName;
@@ -20,7 +20,7 @@ use crate::protocol::set::{
 };
 use std::collections::HashMap;
 use std::io;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -139,18 +139,38 @@ struct Opened {
 /// The record, and what this process holds.
 #[derive(Debug)]
 struct Objects {
-    /// By the order of [`UNDONE`]: closed before the record is.
-    held: Mutex<[Vec<OwnedHandle>; UNDONE.len()]>,
+    /// Closed before the record is.
+    held: Mutex<Held>,
     record: Record,
 }
 
+/// What this process holds of one set.
+#[derive(Debug, Default)]
+struct Held {
+    /// Which set.
+    of: i32,
+    /// By the order of [`UNDONE`].
+    handles: [Vec<OwnedHandle>; UNDONE.len()],
+}
+
 impl Objects {
-    fn held(&self) -> MutexGuard<'_, [Vec<OwnedHandle>; UNDONE.len()]> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn holds_nothing(&self) -> bool {
-        self.held().iter().all(Vec::is_empty)
+        self.held().handles.iter().all(Vec::is_empty)
+    }
+
+    /// Locks the record. What this process held of a set that somebody has removed is not held of the next one.
+    fn lock(&self) -> io::Result<Latched<'_>> {
+        let latched = self.record.lock()?;
+        let (mut held, id) = (self.held(), latched.id());
+        if held.of != id {
+            *held = Held { of: id, ..Held::default() };
+        }
+        drop(held);
+        Ok(latched)
     }
 }
 
@@ -185,7 +205,9 @@ impl Slot {
     fn settle(&self, over: bool) {
         let mut opened = self.opened();
         opened.keep &= !over;
-        if !opened.keep && opened.objects.as_ref().is_some_and(|objects| objects.holds_nothing()) {
+        // Another thread may be about to hold something: it has the objects, and settles when it is done.
+        let unused = |objects: &Arc<Objects>| Arc::strong_count(objects) == 1 && objects.holds_nothing();
+        if !opened.keep && opened.objects.as_ref().is_some_and(unused) {
             opened.objects = None;
         }
     }
@@ -223,6 +245,7 @@ impl Set {
         let slot = Slot::of(name);
         let Some(objects) = slot.objects(false).map_err(|error| cannot_open(name, error))? else { return Ok(None) };
         let found = Self::found(name, slot, &objects);
+        drop(objects);
         slot.settle(false);
         Ok(Some(found?).filter(|(_, snapshot)| !snapshot.is_fresh() || snapshot.view().clients > 0))
     }
@@ -234,16 +257,19 @@ impl Set {
     /// As [`Set::open`].
     pub(crate) fn create(name: &ServiceName) -> Result<(Self, Snapshot), Error> {
         let slot = Slot::of(name);
-        match slot.objects(true).map_err(|error| cannot_open(name, error))? {
-            Some(objects) => Self::found(name, slot, &objects),
-            None => Err(Error::new(ErrorKind::System, "cannot create its record").service(name)),
-        }
+        let Some(objects) = slot.objects(true).map_err(|error| cannot_open(name, error))? else {
+            return Err(Error::new(ErrorKind::System, "cannot create its record").service(name));
+        };
+        let found = Self::found(name, slot, &objects);
+        drop(objects);
+        slot.settle(found.is_err());
+        found
     }
 
     fn found(name: &ServiceName, slot: &'static Slot, objects: &Objects) -> Result<(Self, Snapshot), Error> {
         let cannot =
             |error: io::Error| Error::new(ErrorKind::System, "cannot look at its record").service(name).source(error);
-        let latched = objects.record.lock().map_err(cannot)?;
+        let latched = objects.lock().map_err(cannot)?;
         if !latched.is_ours() {
             let what = format!("the section {}.record is another program's, or another version's", slot.stem);
             return Err(Error::new(ErrorKind::Incompatible, what).service(name).help(HANDS_OFF));
@@ -361,7 +387,7 @@ impl Set {
             let mut latched = self.lock(objects)?;
             let waiters = latched.waiters();
             latched.renew();
-            objects.held().iter_mut().for_each(Vec::clear);
+            *objects.held() = Held::default();
             self.wake(&mut latched, &waiters);
             Ok(())
         });
@@ -384,18 +410,21 @@ impl Set {
         }
     }
 
-    /// Has another process, which is a child of this one or the service, hold what this semaphore counts, until it ends.
+    /// Has another process, which is a child of this one or the service, hold what this semaphore counts, until it ends. It
+    /// holds the record as well: what nobody has open is forgotten.
     pub(super) fn hold_for(
         self,
         sem: u16,
         process: &Process,
-        give: impl FnOnce(OwnedHandle) -> io::Result<()>,
+        give: impl Fn(BorrowedHandle<'_>) -> io::Result<()>,
     ) -> Result<(), SetError> {
         self.with(|objects| {
             let mut latched = self.lock(objects)?;
             let (_, what) = UNDONE.iter().find(|(undone, _)| *undone == sem).copied().unwrap_or((CLIENTS, "clients"));
             let (handle, _) = object::create(Kind::Semaphore, &self.object_name(what))?;
-            give(handle)?;
+            for object in objects.record.objects().into_iter().chain([handle.as_handle()]) {
+                give(object)?;
+            }
             latched.note((process.pid(), process.start()), sem, 1);
             let waiters = latched.waiters();
             self.wake(&mut latched, &waiters);
@@ -423,13 +452,13 @@ impl Set {
     }
 
     fn lock(self, objects: &Objects) -> Result<Latched<'_>, SetError> {
-        let latched = objects.record.lock()?;
+        let latched = objects.lock()?;
         if latched.id() == self.id { Ok(latched) } else { Err(SetError::Gone) }
     }
 
     /// How many handles there are on what this semaphore counts.
     fn counted(self, objects: &Objects, at: usize) -> Result<i32, SetError> {
-        if let Some(handle) = objects.held().get(at).and_then(|handles| handles.first()) {
+        if let Some(handle) = objects.held().handles.get(at).and_then(|handles| handles.first()) {
             return Ok(handles(handle)?.min(MOST as u32 + 1) as i32);
         }
         let Some((_, what)) = UNDONE.get(at) else { return Ok(0) };
@@ -456,9 +485,10 @@ impl Set {
         let objects = slot.objects(false)?.ok_or(SetError::Gone)?;
         let deadline = time.and_then(|time| Instant::now().checked_add(time));
         let result = self.perform_on(&objects, ops, deadline);
-        // A process that has given back its last share has no use for the objects.
-        let gave = matches!(result, Ok(Applied::Yes)) && ops.iter().any(|op| op.undo && op.delta < 0);
-        let over = gave && objects.holds_nothing();
+        // A process that has given back its share has no use for the objects. One that has named a set it made just now, and
+        // held the lock for that, is yet to take one.
+        let gives = |op: &Op| op.undo && op.delta < 0 && [CLIENTS, HEIRS].contains(&op.sem);
+        let over = matches!(result, Ok(Applied::Yes)) && ops.iter().any(gives);
         drop(objects);
         slot.settle(over);
         result
@@ -496,8 +526,10 @@ impl Set {
                 break Err(error.into());
             }
         };
-        if let Some(at) = sleeper.and_then(|sleeper| sleeper.at)
+        // Its event stays open meanwhile: a place whose event has gone is somebody else's next.
+        if let Some(sleeper) = sleeper
             && let Ok(mut latched) = self.lock(objects)
+            && let Some(at) = sleeper.at
         {
             latched.wait_no_more(at);
         }
@@ -509,6 +541,7 @@ impl Set {
         let mut stored = latched.stored();
         let mut values = self.values(objects, latched)?;
         let mut undo = [0_i32; UNDONE.len()];
+        let mut change = [0_i32; SEMAPHORES];
         for op in ops {
             let Some(value) = values.get_mut(usize::from(op.sem)) else { return Ok(Attempt::Refused) };
             let next = i32::from(*value) + i32::from(op.delta);
@@ -522,11 +555,15 @@ impl Set {
             match UNDONE.iter().position(|(sem, _)| *sem == op.sem && op.undo).and_then(|at| undo.get_mut(at)) {
                 Some(undo) => *undo += i32::from(op.delta),
                 None => {
-                    if let Some(stored) = stored.get_mut(usize::from(op.sem)) {
-                        *stored = stored.wrapping_add_signed(op.delta);
+                    if let Some(change) = change.get_mut(usize::from(op.sem)) {
+                        *change += i32::from(op.delta);
                     }
                 }
             }
+        }
+        for (stored, change) in stored.iter_mut().zip(change) {
+            // What somebody holds, nobody takes away.
+            *stored = u16::try_from(i32::from(*stored) + change).map_err(|_| SetError::Os(Code::NOT_HELD))?;
         }
         self.commit(objects, latched, &stored, &undo)?;
         Ok(Attempt::Applied)
@@ -539,9 +576,10 @@ impl Set {
         stored: &Values,
         undo: &[i32; UNDONE.len()],
     ) -> Result<(), SetError> {
+        let this = this_process()?;
         let mut held = objects.held();
         let mut opened = Vec::new();
-        for ((change, held), (_, what)) in undo.iter().zip(held.iter()).zip(UNDONE) {
+        for ((change, held), (_, what)) in undo.iter().zip(held.handles.iter()).zip(UNDONE) {
             // Nobody gives back what somebody else has taken.
             if (held.len() as i32) + change < 0 {
                 return Err(SetError::Os(Code::NOT_HELD));
@@ -549,12 +587,15 @@ impl Set {
             let more = (0..*change).map(|_| object::create(Kind::Semaphore, &self.object_name(what)));
             opened.push(more.map(|made| made.map(|(handle, _)| handle)).collect::<Result<Vec<_>, _>>()?);
         }
+        // From here on nothing fails.
         let changes = latched.stored() != *stored;
         if changes {
             latched.store(stored);
         }
-        let this = this_process()?;
-        for (((change, held), more), (sem, _)) in undo.iter().zip(held.iter_mut()).zip(opened).zip(UNDONE) {
+        if undo.iter().any(|&change| change > 0) && latched.knows_no_more() {
+            forget_the_dead(latched);
+        }
+        for (((change, held), more), (sem, _)) in undo.iter().zip(held.handles.iter_mut()).zip(opened).zip(UNDONE) {
             held.extend(more);
             let left = held.len().saturating_add_signed((*change).min(0) as isize);
             held.truncate(left);
@@ -621,6 +662,15 @@ impl Set {
             watched.looks_again |= self.counted(objects, at)? > known;
         }
         Ok(watched)
+    }
+}
+
+/// Those who ended without giving anything back stay in the record until somebody looks.
+fn forget_the_dead(latched: &mut Latched<'_>) {
+    for Holding { pid, start, .. } in latched.holders() {
+        if Process::open_recorded(pid, start).is_ok_and(|process| process.is_none_or(|process| process.has_ended())) {
+            latched.forget(pid, start);
+        }
     }
 }
 
@@ -723,3 +773,6 @@ pub(crate) fn undo_works(_: Set) -> Result<bool, Error> {
 }
 
 const _: () = assert!(SEMAPHORES < 128);
+
+#[cfg(test)]
+mod tests;

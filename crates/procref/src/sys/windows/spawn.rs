@@ -137,10 +137,12 @@ pub(super) fn give(process: &Process, handle: BorrowedHandle<'_>) -> io::Result<
     // SAFETY: takes three numbers.
     let target = owned(unsafe { OpenProcess(PROCESS_DUP_HANDLE, 0, process.pid()) })?;
     let mut given = ptr::null_mut();
+    // SAFETY: a number that is always the same.
+    let this = unsafe { GetCurrentProcess() };
     // SAFETY: handles to two processes and to the object; the kernel writes a number.
     let duplicated = unsafe {
         DuplicateHandle(
-            GetCurrentProcess(),
+            this,
             handle.as_raw_handle(),
             target.as_raw_handle(),
             &raw mut given,
@@ -149,18 +151,22 @@ pub(super) fn give(process: &Process, handle: BorrowedHandle<'_>) -> io::Result<
             DUPLICATE_SAME_ACCESS,
         )
     };
-    if duplicated == 0 || process.has_ended() { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if duplicated == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // It may have been closed with all others already.
+    if process.has_ended() { Err(io::Error::other("the process has ended")) } else { Ok(()) }
 }
 
 /// A copy that a child can inherit. Others who start a process at this moment may give it to theirs: so never one that
 /// is counted.
 fn inheritable(handle: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
     let mut copy = ptr::null_mut();
+    // SAFETY: a number that is always the same.
+    let this = unsafe { GetCurrentProcess() };
     // SAFETY: handles of this process; the kernel writes one.
-    let duplicated = unsafe {
-        let this = GetCurrentProcess();
-        DuplicateHandle(this, handle.as_raw_handle(), this, &raw mut copy, 0, 1, DUPLICATE_SAME_ACCESS)
-    };
+    let duplicated =
+        unsafe { DuplicateHandle(this, handle.as_raw_handle(), this, &raw mut copy, 0, 1, DUPLICATE_SAME_ACCESS) };
     if duplicated == 0 { Err(io::Error::last_os_error()) } else { owned(copy) }
 }
 

@@ -69,12 +69,11 @@ fn close_windows(pid: u32) -> bool {
         // SAFETY: what `close_windows` gives, and waits for.
         let search = unsafe { &mut *(search as *mut Search) };
         let mut pid = 0;
-        // SAFETY: a window that may have gone, for which there is an answer as well.
-        unsafe {
-            GetWindowThreadProcessId(window, &raw mut pid);
-            if pid == search.pid && PostMessageW(window, WM_CLOSE, 0, 0) != 0 {
-                search.found = true;
-            }
+        // SAFETY: a window that may have gone, for which there is an answer as well; the system writes a number.
+        unsafe { GetWindowThreadProcessId(window, &raw mut pid) };
+        // SAFETY: the same.
+        if pid == search.pid && unsafe { PostMessageW(window, WM_CLOSE, 0, 0) } != 0 {
+            search.found = true;
         }
         1
     }
@@ -86,6 +85,7 @@ fn close_windows(pid: u32) -> bool {
 
 /// Sends Ctrl-Break to the group that this process leads, in its console. For a process that has no console itself.
 pub(super) fn ctrl_break(pid: u32) -> io::Result<()> {
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "they belong together")]
     // SAFETY: numbers; the handler is the system's own, which ignores.
     unsafe {
         if AttachConsole(pid) == 0 {

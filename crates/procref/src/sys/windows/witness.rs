@@ -12,7 +12,16 @@ use super::process::Process;
 use super::set::Set;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
-use windows_sys::Win32::System::JobObjects::{AssignProcessToJobObject, IsProcessInJob, TerminateJobObject};
+use std::ptr;
+use std::time::{Duration, Instant};
+use windows_sys::Win32::Foundation::ERROR_MORE_DATA;
+use windows_sys::Win32::System::JobObjects::{
+    AssignProcessToJobObject, IsProcessInJob, JOBOBJECT_BASIC_PROCESS_ID_LIST, JobObjectBasicProcessIdList,
+    QueryInformationJobObject, TerminateJobObject,
+};
+use windows_sys::Win32::System::Threading::{
+    OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_SET_QUOTA, PROCESS_TERMINATE,
+};
 
 /// A handle on a set's job.
 #[derive(Debug)]
@@ -83,17 +92,18 @@ impl Witness {
 
     /// Whether this process is in the job.
     pub(super) fn has(&self, process: &Process) -> io::Result<bool> {
+        // The handle that holds it does not allow the question everywhere: Wine asks for more than Windows.
+        // SAFETY: takes three numbers. As long as `process` is open, nobody else has its number.
+        let asked = object::owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, process.pid()) })?;
         let mut is_in = 0;
         // SAFETY: two handles, and a number that the kernel writes.
-        let asked =
-            unsafe { IsProcessInJob(process.as_handle().as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
-        if asked == 0 { Err(io::Error::last_os_error()) } else { Ok(is_in != 0) }
+        let told = unsafe { IsProcessInJob(asked.as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
+        if told == 0 { Err(io::Error::last_os_error()) } else { Ok(is_in != 0) }
     }
 
     /// From here on the kernel ends this process, which a callback has started, when nobody holds the job any more. What it
     /// had started before stays outside.
     pub(crate) fn adopt(&self, service: &Process) -> io::Result<u32> {
-        use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SET_QUOTA, PROCESS_TERMINATE};
         if !self.has(service)? {
             // SAFETY: takes three numbers.
             let handle =
@@ -106,15 +116,60 @@ impl Witness {
         Ok(self.number())
     }
 
-    /// Ends all that is in the job.
+    /// Ends all that is in the job, and waits until it has ended.
     pub(super) fn end_all(&self) -> io::Result<()> {
+        /// How long the kernel may take.
+        const ENDING: Duration = Duration::from_secs(10);
         /// What a shell on Unix says of a process that SIGKILL ended.
         const KILLED: u32 = 128 + 9;
         // SAFETY: a handle to a job.
-        match unsafe { TerminateJobObject(self.job.as_raw_handle(), KILLED) } {
-            0 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
+        if unsafe { TerminateJobObject(self.job.as_raw_handle(), KILLED) } == 0 {
+            return Err(io::Error::last_os_error());
         }
+        let deadline = Instant::now() + ENDING;
+        loop {
+            let processes = self.processes()?;
+            if processes.is_empty() {
+                return Ok(());
+            }
+            for pid in processes {
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
+                if left == 0 {
+                    let what = format!("process {pid} does not end");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+                }
+                if let Some(process) = Process::open(pid)? {
+                    process.wait(Some(left))?;
+                }
+            }
+        }
+    }
+
+    /// Some of those that are in the job, if there are any.
+    fn processes(&self) -> io::Result<Vec<u32>> {
+        /// The structure's array, longer.
+        #[repr(C)]
+        struct List {
+            list: JOBOBJECT_BASIC_PROCESS_ID_LIST,
+            more: [usize; 63],
+        }
+        // SAFETY: numbers.
+        let mut list: List = unsafe { std::mem::zeroed() };
+        let size = size_of_val(&list) as u32;
+        let class = JobObjectBasicProcessIdList;
+        // SAFETY: the kernel writes no more than that size.
+        let told = unsafe {
+            let list = (&raw mut list).cast();
+            QueryInformationJobObject(self.job.as_raw_handle(), class, list, size, ptr::null_mut())
+        };
+        if told == 0 {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(ERROR_MORE_DATA as i32) {
+                return Err(error);
+            }
+        }
+        let numbers = list.list.ProcessIdList.iter().chain(&list.more);
+        Ok(numbers.take(list.list.NumberOfProcessIdsInList as usize).map(|&pid| pid as u32).collect())
     }
 }
 
