@@ -130,8 +130,9 @@ fn killed_while_it_is_prepared() {
     let mut starter = command.spawn().expect("it starts");
     let prepares = loop {
         match sandbox.processes().into_iter().find(|process| does(process, "half stay")) {
-            Some(process) => break process,
-            None => std::thread::yield_now(),
+            // It has the title before it has done anything.
+            Some(process) if state.join("half").exists() => break process,
+            _ => std::thread::yield_now(),
         }
     };
     starter.kill().expect("it lives");
