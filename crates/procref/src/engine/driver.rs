@@ -641,7 +641,10 @@ impl Acquiring {
         // A guardian has laid the floor of what it has started.
         let pipe = match (&process, &self.witness) {
             _ if self.spec.declared.is_some() => snapshot.record().pipe,
-            (Some((_, process)), Some(witness)) => witness.adopt(process)?,
+            (Some((pid, process)), Some(witness)) => witness.adopt(process).map_err(|error| {
+                let what = format!("the kernel cannot be told to end the process {pid} with its last client");
+                Error::new(ErrorKind::StartFailed, what).source(error)
+            })?,
             _ => 0,
         };
         let record = Record {

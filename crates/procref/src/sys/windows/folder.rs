@@ -20,6 +20,11 @@ pub(crate) fn state_home() -> Result<PathBuf, &'static str> {
 /// Makes a folder, and those above it.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)?;
+    check(path)
+}
+
+/// Whether it is a folder itself, and no link to one.
+pub(super) fn check(path: &Path) -> io::Result<()> {
     if std::fs::symlink_metadata(path)?.is_dir() {
         return Ok(());
     }

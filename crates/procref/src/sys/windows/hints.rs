@@ -62,9 +62,15 @@ impl Hints {
         self.folder.join(format!("{}.{kind}", self.stem))
     }
 
-    /// Makes the folder where it is missing.
+    /// Makes the folder where it is missing; those above it, too, if nobody has named another one.
     pub(crate) fn prepare_folder(&self) -> io::Result<()> {
-        folder::make_private(&self.folder)
+        if self.folder == default_folder() {
+            return folder::make_private(&self.folder);
+        }
+        match std::fs::create_dir(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => folder::check(&self.folder),
+        }
     }
 
     /// A file appears whole or not at all. The lock keeps other writers away.
@@ -179,14 +185,19 @@ impl Hints {
         Ok(self.live().is_none() && unused() && self.remove_files())
     }
 
-    /// Watches for files of this service that come and go, from now on. Where the folder is missing, it is made.
+    /// Watches for files of this service that come and go, from now on. Where the folder is missing, for it.
     pub(crate) fn watch(&self) -> io::Result<Watch> {
-        self.prepare_folder()?;
-        let folder = wide(&self.folder);
         let what = FILE_NOTIFY_CHANGE_FILE_NAME | FILE_NOTIFY_CHANGE_DIR_NAME;
-        // SAFETY: a path that ends with a zero.
-        let changes = owned(unsafe { FindFirstChangeNotificationW(folder.as_ptr(), 0, what) })?;
-        Ok(Watch { changes: Some(changes) })
+        loop {
+            let there = self.folder.ancestors().find(|folder| folder.is_dir()).ok_or(io::ErrorKind::NotFound)?;
+            let path = wide(there);
+            // SAFETY: a path that ends with a zero.
+            let changes = owned(unsafe { FindFirstChangeNotificationW(path.as_ptr(), 0, what) });
+            // What had come before the folder around it was watched has not been seen.
+            if changes.is_err() || there == self.folder || !self.folder.is_dir() {
+                return Ok(Watch { changes: Some(changes?) });
+            }
+        }
     }
 
     /// Removes the files, and the folder if nothing else is in it.
