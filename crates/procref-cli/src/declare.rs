@@ -212,17 +212,17 @@ fn environment(config: &ServiceConfig, needs: &[Need<'_>]) -> BTreeMap<String, S
     environment
 }
 
-/// A program with a slash in its name begins at the service's working directory, whoever starts it.
+/// A program with a separator in its name begins at the service's working directory, whoever starts it.
 fn program_text(program: &Template, directory: &Path) -> String {
     let text = program.to_string();
-    if text.contains('/') { anchored(program, directory) } else { text }
+    if text.contains(std::path::is_separator) { anchored(program, directory) } else { text }
 }
 
 /// A relative path begins at `folder`. An abstract socket's name is none.
 fn anchored(path: &Template, folder: &Path) -> String {
     let text = path.to_string();
-    let absolute = ["/", "@", "{state}", "{run}"].iter().any(|begin| text.starts_with(begin));
-    if absolute { text } else { format!("{}/{text}", escaped(&folder.to_string_lossy())) }
+    let begins = ["@", "{state}", "{run}"].iter().any(|begin| text.starts_with(begin));
+    if begins || Path::new(&text).has_root() { text } else { format!("{}/{text}", escaped(&folder.to_string_lossy())) }
 }
 
 fn escaped(text: &str) -> String {

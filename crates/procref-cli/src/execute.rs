@@ -1,49 +1,33 @@
-//! Becoming the command that somebody wants to run, with the references that were taken for it.
+//! Running the command that somebody wants to run, with the references that were taken for it.
 
 use crate::cli::Outcome;
 use crate::exit;
 use crate::out;
+use crate::sys::{self, NotRun};
 use crate::text;
 use procref::blocking::ServiceHandle;
-use rustix::fs::Access;
-use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Says that the program cannot be run, before anything is started for it, as far as that can be known.
 pub(crate) fn check(command: &[OsString]) -> Option<ExitCode> {
     let program = command.first()?;
-    let candidates: Vec<_> = if program.as_encoded_bytes().contains(&b'/') {
-        vec![PathBuf::from(program)]
-    } else {
-        // As execvp(3) has it.
-        let folders = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-        std::env::split_paths(&folders).map(|folder| folder.join(program)).collect()
-    };
-    let can_be_run = |path: &PathBuf| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
-    if candidates.iter().any(can_be_run) {
-        return None;
-    }
-    let errno = if candidates.iter().any(|path| path.exists()) { Errno::ACCESS } else { Errno::NOENT };
-    Some(failed(program, &errno.into()))
+    sys::can_be_run(program).err().map(|error| failed(program, &error))
 }
 
-/// Becomes the command: returns only if that cannot be done. The references are the command's then, and the kernel takes
-/// them back when it ends, however it ends.
-///
-/// It inherits all that this process has inherited. SIGPIPE, which Rust programs ignore, is as it is for others again.
+/// The command takes this process's place: returns only if that cannot be done. The references are the command's then, until
+/// it ends, however it ends.
 pub(crate) fn execute<'a>(
     handles: Vec<ServiceHandle>,
     variables: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
     command: &[OsString],
 ) -> Outcome {
     let Some((program, arguments)) = command.split_first() else { return Err("there is no command to run".into()) };
-    handles.into_iter().try_for_each(ServiceHandle::keep)?;
-    let error = Command::new(program).args(arguments).envs(variables).exec();
-    Ok(failed(program, &error))
+    match sys::execute(handles, variables, program, arguments) {
+        NotRun::Command(error) => Ok(failed(program, &error)),
+        NotRun::Procref(error) => Err(error),
+    }
 }
 
 /// As `env` and `timeout` have it.

@@ -1,10 +1,10 @@
 //! Where things are: procref's hints, and what services keep.
 
+use crate::sys;
 use std::error::Error;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,25 +35,20 @@ impl Folders {
     }
 
     fn of(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let runtime = path(RUNTIME);
         if let Some(relative) = runtime.as_ref().filter(|path| !path.is_absolute()) {
             return Err(format!("{RUNTIME} is {}, and must be an absolute path", relative.display()).into());
         }
         // As the XDG base directory specification has it: a relative path counts for nothing.
-        let absolute = |name| path(name).filter(|path: &PathBuf| path.is_absolute());
-        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-        Ok(Self { runtime, state: state.map(|state| state.join("procref")) })
+        let absolute = |name: &str| path(name).filter(|path: &PathBuf| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").map(|state| state.join("procref"));
+        Ok(Self { runtime, state: state.or_else(|| sys::default_state(absolute)) })
     }
 
-    /// Where this user's hints are: what `runtime_dir` of procref's builders has as its default, if the environment says nothing.
-    pub(crate) fn hints(&self, user: u32) -> PathBuf {
-        let runtime = PathBuf::from(format!("/run/user/{user}"));
-        match (&self.runtime, fs::symlink_metadata(&runtime)) {
-            (Some(folder), _) => folder.clone(),
-            (None, Ok(metadata)) if metadata.is_dir() && metadata.uid() == user => runtime.join("procref"),
-            _ => PathBuf::from(format!("/tmp/procref-{user}")),
-        }
+    /// Where this user's hints are.
+    pub(crate) fn hints(&self) -> PathBuf {
+        self.runtime.clone().unwrap_or_else(sys::default_hints)
     }
 
     /// What procref keeps for all services.
@@ -61,8 +56,9 @@ impl Folders {
     /// # Errors
     ///
     /// There is no such place.
-    pub(crate) fn state(&self) -> Result<&Path, &'static str> {
-        self.state.as_deref().ok_or("there is nowhere to keep what services leave: set HOME or XDG_STATE_HOME")
+    pub(crate) fn state(&self) -> Result<&Path, String> {
+        let nowhere = || format!("there is nowhere to keep what services leave: {}", sys::NO_STATE);
+        self.state.as_deref().ok_or_else(nowhere)
     }
 
     /// What procref keeps for one service, by its full name: its log and its state.
@@ -70,14 +66,9 @@ impl Folders {
     /// # Errors
     ///
     /// As [`state`](Self::state).
-    pub(crate) fn of_service(&self, full: &str) -> Result<PathBuf, &'static str> {
+    pub(crate) fn of_service(&self, full: &str) -> Result<PathBuf, String> {
         Ok(self.state()?.join(full))
     }
-}
-
-/// Makes a folder for this user alone, and those above it.
-pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Whether there is more of a log than is kept.
@@ -116,16 +107,24 @@ mod tests {
         Folders::of(|name| set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).into()))
     }
 
+    fn absolute(name: &str) -> String {
+        std::env::temp_dir().join(name).display().to_string()
+    }
+
     #[test]
     fn what_the_environment_says() {
-        let state = |set: &[(&str, &str)]| {
-            folders(set).expect("it is right").of_service("db").map(|path| path.display().to_string())
-        };
-        assert_eq!(state(&[("HOME", "/h")]).as_deref(), Ok("/h/.local/state/procref/db"));
-        assert_eq!(state(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]).as_deref(), Ok("/s/procref/db"));
-        assert_eq!(state(&[("HOME", "/h"), ("XDG_STATE_HOME", "s")]).as_deref(), Ok("/h/.local/state/procref/db"));
-        assert!(state(&[("HOME", "h")]).is_err() && state(&[]).is_err());
-        assert_eq!(folders(&[(RUNTIME, "/r")]).expect("it is right").runtime, Some("/r".into()));
+        let state = |set: &[(&str, &str)]| folders(set).expect("it is right").of_service("db");
+        let (home, other) = (absolute("h"), absolute("s"));
+        let default = sys::default_state(|_| Some(PathBuf::from(&home))).expect("it is in there").join("db");
+        // Whichever of them the system looks for.
+        let at_home = [("HOME", home.as_str()), ("LOCALAPPDATA", &home)];
+        let with = |value| [&at_home[..], &[("XDG_STATE_HOME", value)]].concat();
+        assert_eq!(state(&at_home), Ok(default.clone()));
+        assert_eq!(state(&with(&other)), Ok(Path::new(&other).join("procref").join("db")));
+        assert_eq!(state(&with("s")), Ok(default));
+        assert!(state(&[("HOME", "h"), ("LOCALAPPDATA", "h")]).is_err() && state(&[]).is_err());
+        let runtime = absolute("r");
+        assert_eq!(folders(&[(RUNTIME, &runtime)]).expect("it is right").runtime, Some(runtime.into()));
         assert_eq!(folders(&[(RUNTIME, "")]).expect("it is right").runtime, None);
         let error = folders(&[(RUNTIME, "r")]).expect_err("it is relative").to_string();
         assert_eq!(error, "PROCREF_RUNTIME_DIR is r, and must be an absolute path");

@@ -1,6 +1,6 @@
 //! The `procref` command: share one background service between many processes.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cli;
 mod commands;
@@ -15,6 +15,7 @@ mod names;
 mod out;
 mod progress;
 mod services;
+mod sys;
 mod text;
 
 use std::process::ExitCode;

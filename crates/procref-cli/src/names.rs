@@ -2,11 +2,11 @@
 //! decides who shares: the service's own name and its scope.
 
 use crate::config::{Place, Scope, ServiceConfig};
+use crate::sys;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// As many bytes as the kernel's name of a service may have.
@@ -76,8 +76,9 @@ impl Whereabouts {
 fn full_name(name: &str, folder: &Path, run: Option<&str>) -> String {
     const SUFFIX: usize = 1 + 8;
     let (kind, run) = run.map_or(("project", ""), |run| ("run", run));
+    let folder = sys::path_bytes(folder);
     // No part has a NUL, so no two lists of parts are one.
-    let parts = [kind.as_bytes(), run.as_bytes(), folder.as_os_str().as_bytes(), name.as_bytes()];
+    let parts = [kind.as_bytes(), run.as_bytes(), &folder, name.as_bytes()];
     let digits = short_hash(&parts.join(&0));
     let short = name.get(..name.floor_char_boundary(LONGEST - SUFFIX)).unwrap_or(name);
     format!("{short}.{digits}")

@@ -1,5 +1,6 @@
 //! What somebody who looks at a terminal is told while nothing happens.
 
+use crate::sys;
 use crate::text;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -34,5 +35,5 @@ pub(crate) fn while_waiting<T>(what: &str, doing: &str, work: impl FnOnce() -> T
 
 /// Whether anybody looks on who can see a line go away.
 pub(crate) fn is_shown() -> bool {
-    stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
+    stderr().is_terminal() && sys::terminal_obeys()
 }

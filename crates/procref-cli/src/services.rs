@@ -5,6 +5,7 @@ use crate::declare::{self, Need, Paths, key};
 use crate::folders::{self, Folders};
 use crate::names::{Identity, RUN_IDS, Whereabouts, may_be_full};
 use crate::progress;
+use crate::sys;
 use procref::blocking::{ServiceHandle, SharedService};
 use procref::observe::Observed;
 use procref::{ServiceInfo, ServiceState, StopLadder};
@@ -274,7 +275,7 @@ impl Service {
     /// Whoever starts it writes to its log, whose folder has to be there.
     fn make_room(&self, full: &str, keep: &Keep) -> Result<()> {
         let cannot = |error| format!("cannot make the folder {}: {error}", keep.folder.display());
-        folders::make_private(&keep.folder).map_err(cannot)?;
+        sys::make_private(&keep.folder).map_err(cannot)?;
         if keep.scope == Scope::Run {
             folders::note_run(&keep.folder).map_err(cannot)?;
         }

@@ -2,15 +2,13 @@
 
 use crate::events::Events;
 use crate::sandbox::{PATIENCE, Sandbox, hold, wait_for_end};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
-use rustix::process::{Signal, pidfd_send_signal};
+use crate::sys::{self, End, Group, Held};
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io::{BufRead as _, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What `on_last_release` does.
@@ -235,61 +233,75 @@ pub struct Acquired {
 #[derive(Debug)]
 pub struct Actor {
     child: Child,
-    pidfd: OwnedFd,
-    says: ChildStdout,
-    said: Vec<u8>,
-    hears: Option<File>,
+    process: Held,
+    group: Group,
+    says: Receiver<String>,
+    hears: Option<Hears>,
+}
+
+/// Where it is told what to do.
+#[derive(Debug)]
+enum Hears {
+    Pipe(ChildStdin),
+    Terminal(File),
 }
 
 impl Actor {
     /// Starts the program in a process group of its own.
     #[must_use]
     pub fn new(sandbox: &Sandbox, program: &str, config: &Config) -> Self {
-        Self::of(sandbox.command(program), config, 0)
+        Self::of(sandbox.command(program), config)
     }
 
-    /// Starts several of them in a process group of their own, which is called by the first one's number.
+    /// Starts several of them that can be killed by one call.
     #[must_use]
     pub fn several(sandbox: &Sandbox, program: &str, config: &Config, count: usize) -> Vec<Self> {
-        let mut actors: Vec<Self> = Vec::new();
-        for _ in 0..count {
-            let group = actors.first().map_or(0, Self::pid);
-            actors.push(Self::of(sandbox.command(program), config, group));
+        let mut group = Group::default();
+        (0..count).map(|_| Self::member(sandbox.command(program), config, &mut group)).collect()
+    }
+
+    /// Starts what the command says, with the client's arguments behind.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be started.
+    #[must_use]
+    pub fn of(command: Command, config: &Config) -> Self {
+        Self::member(command, config, &mut Group::default())
+    }
+
+    fn member(mut command: Command, config: &Config, group: &mut Group) -> Self {
+        group.prepare(&mut command);
+        command.args(config.arguments()).stdin(Stdio::piped());
+        let mut actor = Self::started(command, None);
+        group.add(&actor.child);
+        actor.group = group.clone();
+        actor
+    }
+
+    /// Starts what the command says; it is told what to do on the terminal, or by its input.
+    pub(crate) fn started(mut command: Command, terminal: Option<File>) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let process = hold(child.id());
+        let hears = terminal.map(Hears::Terminal).or_else(|| child.stdin.take().map(Hears::Pipe));
+        let output = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let (sends, says) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+                if sends.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, process, group: Group::default(), says, hears }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self.hears.as_mut().expect("it has not been left") {
+            Hears::Pipe(pipe) => pipe.write_all(bytes),
+            Hears::Terminal(terminal) => terminal.write_all(bytes),
         }
-        actors
-    }
-
-    /// Starts what the command says, with the client's arguments behind, in the process group; 0 for one of its own.
-    ///
-    /// # Panics
-    ///
-    /// It cannot be started.
-    #[must_use]
-    pub fn of(mut command: Command, config: &Config, group: u32) -> Self {
-        command.process_group(group.try_into().expect("a process number"));
-        command.args(config.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let hears = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
-        Self::started(child, hears)
-    }
-
-    /// Starts the program as the leader of a session with a terminal of its own, on which it is told what to do.
-    ///
-    /// # Panics
-    ///
-    /// It cannot be started.
-    #[must_use]
-    pub fn on_terminal(sandbox: &Sandbox, program: &str, config: &Config) -> Self {
-        let (ours, theirs) = terminal();
-        let mut command = sandbox.command("setsid");
-        command.args(["--ctty", program]).args(config.arguments()).stdin(theirs).stdout(Stdio::piped());
-        Self::started(command.spawn().expect("the program starts"), Some(ours))
-    }
-
-    fn started(mut child: Child, hears: Option<File>) -> Self {
-        let pidfd = hold(child.id());
-        let says = child.stdout.take().expect("its output is piped");
-        Self { child, pidfd, says, said: Vec::new(), hears }
     }
 
     /// Types a key on its terminal.
@@ -298,8 +310,7 @@ impl Actor {
     ///
     /// It has none any more.
     pub fn press(&mut self, key: u8) {
-        use std::io::Write;
-        self.hears.as_mut().expect("it has not been left").write_all(&[key]).expect("it has a terminal");
+        self.hear(&[key]).expect("it has a terminal");
     }
 
     /// Hangs up its terminal, or ends its input.
@@ -319,9 +330,7 @@ impl Actor {
     ///
     /// It does not listen any more.
     pub fn tell(&mut self, line: &str) {
-        use std::io::Write;
-        let hears = self.hears.as_mut().expect("it has not been left");
-        hears.write_all(format!("{line}\n").as_bytes()).expect("it listens");
+        self.hear(format!("{line}\n").as_bytes()).expect("it listens");
     }
 
     /// The next line that it says; `None` if it has ended.
@@ -330,23 +339,10 @@ impl Actor {
     ///
     /// It says nothing.
     pub fn line(&mut self) -> Option<String> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(end) = self.said.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.said.drain(..=end).collect();
-                return Some(String::from_utf8_lossy(line.get(..end).unwrap_or(&[])).into_owned());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "process {} says nothing", self.pid());
-            let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-            if poll(&mut [PollFd::new(&self.says, PollFlags::IN)], Some(&time)) == Ok(1) {
-                let mut buffer = [0_u8; 4096];
-                let length = rustix::io::read(&self.says, &mut buffer).expect("a pipe can be read");
-                if length == 0 {
-                    return None;
-                }
-                self.said.extend_from_slice(buffer.get(..length).unwrap_or(&[]));
-            }
+        match self.says.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("process {} says nothing", self.pid()),
         }
     }
 
@@ -420,9 +416,16 @@ impl Actor {
         self.acquired().expect("it can acquire")
     }
 
-    /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
-        let _ = pidfd_send_signal(&self.pidfd, signal);
+    /// What holds its process.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.process
+    }
+
+    /// Those that were started together with it.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
     }
 
     /// Kills it and waits for its end.
@@ -446,47 +449,28 @@ impl Actor {
     ///
     /// It does not come.
     pub fn wait(&mut self) -> ExitStatus {
-        assert!(wait_for_end(&self.pidfd, Instant::now() + PATIENCE), "process {} does not end", self.pid());
+        assert!(wait_for_end(&self.process, Instant::now() + PATIENCE), "process {} does not end", self.pid());
         self.child.wait().expect("it can be reaped")
     }
 
     /// Whether it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        crate::sandbox::has_ended(&self.pidfd)
+        crate::sandbox::has_ended(&self.process)
     }
 
-    /// Whether it was killed by SIGKILL.
+    /// Whether it was killed.
     #[must_use]
     pub fn was_killed(&mut self) -> bool {
-        self.wait().signal() == Some(libc::SIGKILL)
+        sys::end_of(self.wait()) == End::Killed
     }
 }
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        sys::kill(&self.process);
         let _ = self.child.wait();
     }
-}
-
-/// A new terminal: the side of who types, and the side of who reads.
-///
-/// No other test's program may inherit the former, or nobody would ever hang up: so it is not `openpty`.
-#[expect(unsafe_code, reason = "the standard library has no terminals")]
-fn terminal() -> (File, File) {
-    let mut options = File::options();
-    let ours = options.read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx").expect("a terminal");
-    let unlocked: libc::c_int = 0;
-    // SAFETY: the kernel reads one number.
-    let result = unsafe { libc::ioctl(ours.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) };
-    assert_eq!(result, 0, "the terminal can be unlocked");
-    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: it takes flags, and no pointer.
-    let theirs = unsafe { libc::ioctl(ours.as_raw_fd(), libc::TIOCGPTPEER, flags) };
-    assert!(theirs >= 0, "the terminal's other side can be opened");
-    // SAFETY: it has just been opened, and belongs to nobody else.
-    (ours, unsafe { File::from_raw_fd(theirs) })
 }
 
 /// Waits until something is so, for what the kernel tells nobody about: looks, and looks again.
@@ -509,7 +493,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
-    lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl Gate {
@@ -523,7 +507,7 @@ impl Gate {
         let path = sandbox.folder().join(name);
         let lock = File::create(&path).expect("the gate can be made");
         lock.lock().expect("the gate can be closed");
-        Self { path, lock }
+        Self { path, lock: Mutex::new(Some(lock)) }
     }
 
     /// Where it is.
@@ -533,12 +517,9 @@ impl Gate {
     }
 
     /// Lets everybody through.
-    ///
-    /// # Panics
-    ///
-    /// It is stuck.
     pub fn open(&self) {
-        self.lock.unlock().expect("the gate can be opened");
+        // It is closed and not unlocked: under Wine that fails while others wait.
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Waits until the gate in this file is open.

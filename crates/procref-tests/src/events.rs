@@ -1,10 +1,7 @@
 //! A log that many processes append to, so that a test can count what they did.
 
 use crate::sandbox::PATIENCE;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use crate::sys;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -34,7 +31,7 @@ impl Events {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        append(&path).expect("the log can be made");
+        sys::append(&path, b"").expect("the log can be made");
         Self { path }
     }
 
@@ -44,14 +41,14 @@ impl Events {
         &self.path
     }
 
-    /// Adds a line: one `write` to a file opened for appending, which the kernel does not mix with others.
+    /// Adds a line, which is not mixed with others.
     ///
     /// # Panics
     ///
     /// The log cannot be written.
     pub fn add(&self, what: &str, detail: impl std::fmt::Display) {
         let line = format!("{} {what} {detail}\n", std::process::id());
-        append(&self.path).and_then(|mut file| file.write_all(line.as_bytes())).expect("the log can be written");
+        sys::append(&self.path, line.as_bytes()).expect("the log can be written");
     }
 
     /// All lines so far.
@@ -89,23 +86,14 @@ impl Events {
     /// They do not come.
     pub fn wait_for(&self, what: &str, count: usize) -> Event {
         let deadline = Instant::now() + PATIENCE;
-        let changes = inotify::init(inotify::CreateFlags::CLOEXEC).expect("inotify");
-        inotify::add_watch(&changes, &self.path, inotify::WatchFlags::MODIFY).expect("the log can be watched");
+        let changes = sys::Changes::of(&self.path);
         loop {
             if let Some(event) = self.of(what).into_iter().nth(count.saturating_sub(1)) {
                 return event;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no {count} × {what:?} in {:?}", self.all());
-            let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-            if poll(&mut [PollFd::new(&changes, PollFlags::IN)], Some(&time)) == Ok(1) {
-                let mut buffer = [0_u8; 4096];
-                let _ = rustix::io::read(&changes, &mut buffer);
-            }
+            changes.wait(left);
         }
     }
-}
-
-fn append(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }

@@ -3,16 +3,16 @@
 //! Tests run side by side, as any user, so nothing here looks at what other tests do: every service that a test names,
 //! every process that it starts and every file that procref writes for it carries the sandbox's own mark.
 
-use procref::protocol::set::{Instance, Op, Record, SEMAPHORES, Snapshot};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use crate::sys::{self, Held, Look};
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+crate::linux_only! { "semaphore sets":
+    pub use crate::sys::own_way::*;
+}
 
 /// The environment variable by which processes are found that a test has started.
 pub const MARK: &str = "PROCREF_TEST_MARK";
@@ -90,32 +90,23 @@ impl Sandbox {
     /// All processes of this test that live: guardians and whatever was started by [`Sandbox::command`].
     #[must_use]
     pub fn processes(&self) -> Vec<Found> {
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter_map(|pid| self.find(pid)).collect()
+        sys::pids().into_iter().filter_map(|pid| self.find(pid)).collect()
     }
 
     fn find(&self, pid: u32) -> Option<Found> {
         if pid == std::process::id() {
             return None;
         }
-        let number = Pid::from_raw(pid.try_into().ok()?)?;
-        let pidfd = pidfd_open(number, PidfdFlags::empty()).ok()?;
-        // While the pidfd is not readable, what /proc says is about the process that it holds.
-        let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let title = String::from_utf8_lossy(&title).replace('\0', " ");
-        let guardian = title.starts_with(&format!("procref-guardian: {}-", self.mark));
+        let Look { held, title, environment } = sys::look(pid)?;
+        let guardian = title.contains(&format!("procref-guardian: {}-", self.mark));
         let variable = format!("{MARK}={}", self.mark);
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let marked = environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes());
-        ((guardian || marked) && !has_ended(&pidfd)).then_some(Found { pid, pidfd, guardian, title })
+        (guardian || environment.contains(&variable)).then_some(Found { pid, pidfd: held, guardian, title })
     }
 
-    /// The semaphore sets of this test's services, by the names in them.
+    /// What the kernel has of this test's services, by their names.
     #[must_use]
-    pub fn sets(&self) -> Vec<(i32, String)> {
-        let sets = all_sets().into_iter().filter_map(|id| Some((id, String::from_utf8(snapshot(id)?.name()).ok()?)));
-        sets.filter(|(_, name)| name.starts_with(&format!("{}-", self.mark))).collect()
+    pub fn objects(&self) -> Vec<String> {
+        sys::objects(&self.name(""))
     }
 
     /// Waits until nothing of this test is left: no process, no set, no file but logs.
@@ -154,7 +145,7 @@ impl Sandbox {
     /// Something stays.
     pub fn assert_no_guardian(&self) {
         self.assert_no_process_that(|found| found.guardian);
-        assert!(self.sets().is_empty(), "semaphore sets are left: {:?}", self.sets());
+        self.assert_no_kernel_object();
     }
 
     fn assert_no_process_that(&self, matters: impl Fn(&Found) -> bool) {
@@ -166,16 +157,20 @@ impl Sandbox {
             let Some(first) = processes.first() else { break };
             if !wait_for_end(&first.pidfd, deadline) {
                 let list: Vec<_> = processes.iter().map(|found| (found.pid, &found.title)).collect();
-                panic!("processes are left: {list:?}; sets: {:?}", self.sets());
+                panic!("processes are left: {list:?}; objects: {:?}", self.objects());
             }
         }
     }
 
     fn assert_no_object(&self) {
-        let sets = self.sets();
-        assert!(sets.is_empty(), "semaphore sets are left: {sets:?}");
+        self.assert_no_kernel_object();
         let files: Vec<_> = files(&self.runtime_dir());
         assert!(files.is_empty(), "files are left: {files:?}");
+    }
+
+    fn assert_no_kernel_object(&self) {
+        let objects = sys::objects_that_stay(&self.name(""), PATIENCE);
+        assert!(objects.is_empty(), "the kernel still has {objects:?}");
     }
 
     /// What is left of this test when it had so much time to go; nothing if all goes well.
@@ -188,27 +183,25 @@ impl Sandbox {
                 if !wait_for_end(&first.pidfd, deadline) {
                     return processes.iter().map(|found| format!("process {} {:?}", found.pid, found.title)).collect();
                 }
-            } else if !self.sets().iter().any(|(id, _)| is_in_use(*id)) {
+            } else if !sys::in_use(&self.name("")) {
                 break;
             } else if Instant::now() >= deadline {
-                return vec![format!("whoever has taken these: {:?}", self.sets())];
+                return vec![format!("whoever has taken these: {:?}", self.objects())];
             } else {
                 // A guardian has neither its title nor another's environment in the moment in which it drops its memory.
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        let sets = self.sets().into_iter().map(|(id, name)| format!("semaphore set {id} {name:?}"));
-        sets.chain(files(&self.runtime_dir()).iter().map(|path| format!("file {}", path.display()))).collect()
+        let objects = self.objects().into_iter().map(|name| format!("object {name:?}"));
+        objects.chain(files(&self.runtime_dir()).iter().map(|path| format!("file {}", path.display()))).collect()
     }
 
     /// Ends whatever is left by force, for a test that has failed already.
     pub fn clean_up(&self) {
         for found in self.processes() {
-            let _ = rustix::process::pidfd_send_signal(&found.pidfd, rustix::process::Signal::KILL);
+            sys::kill(&found.pidfd);
         }
-        for (id, _) in self.sets() {
-            remove_set(id);
-        }
+        sys::remove_objects(&self.name(""));
         let _ = fs::remove_dir_all(self.runtime_dir());
     }
 }
@@ -235,7 +228,7 @@ pub struct Found {
     /// Its number.
     pub pid: u32,
     /// What holds it.
-    pub pidfd: OwnedFd,
+    pub pidfd: Held,
     /// Whether it is a guardian.
     pub guardian: bool,
     /// Its command line.
@@ -244,20 +237,21 @@ pub struct Found {
 
 /// Whether a process has ended, reaped or not.
 #[must_use]
-pub fn has_ended(pidfd: &OwnedFd) -> bool {
-    wait_for_end(pidfd, Instant::now())
+pub fn has_ended(process: &Held) -> bool {
+    sys::wait(process, Duration::ZERO)
 }
 
 /// Waits until a process has ended; says whether it has.
 #[must_use]
-pub fn wait_for_end(pidfd: &OwnedFd, deadline: Instant) -> bool {
+pub fn wait_for_end(process: &Held, deadline: Instant) -> bool {
     loop {
+        // A signal may end the wait before its time.
         let left = deadline.saturating_duration_since(Instant::now());
-        let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&time)) {
-            Ok(ready) => return ready > 0,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return false,
+        if sys::wait(process, left) {
+            return true;
+        }
+        if left.is_zero() {
+            return false;
         }
     }
 }
@@ -268,15 +262,8 @@ pub fn wait_for_end(pidfd: &OwnedFd, deadline: Instant) -> bool {
 ///
 /// There is no such process.
 #[must_use]
-pub fn hold(pid: u32) -> OwnedFd {
-    let number = Pid::from_raw(pid.try_into().expect("a process number")).expect("a process number");
-    pidfd_open(number, PidfdFlags::empty()).expect("the process lives")
-}
-
-/// The same; `None` if there is none.
-#[must_use]
-pub fn try_hold(pid: u32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok()
+pub fn hold(pid: u32) -> Held {
+    sys::open(pid).expect("the process lives")
 }
 
 fn since_epoch() -> u128 {
@@ -286,81 +273,5 @@ fn since_epoch() -> u128 {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.extension().is_none_or(|extension| extension != "log")).collect()
-}
-
-/// The identifiers of all sets that have the size of ours.
-fn all_sets() -> Vec<i32> {
-    let list = fs::read_to_string("/proc/sysvipc/sem").unwrap_or_default();
-    let rows = list.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let ours = rows.filter(|row| row.get(3).is_some_and(|size| size.parse() == Ok(SEMAPHORES)));
-    ours.filter_map(|row| row.get(1)?.parse().ok()).collect()
-}
-
-/// Whether the set says of a live process that it holds, locks or guards.
-fn is_in_use(id: i32) -> bool {
-    snapshot(id).map(|snapshot| snapshot.view()).is_some_and(|view| view.clients > 0 || view.locked || view.guarded)
-}
-
-/// What a set of ours says; `None` if there is no such set.
-#[must_use]
-#[expect(unsafe_code, reason = "there is no safe wrapper for semctl")]
-pub fn snapshot(id: i32) -> Option<Snapshot> {
-    let mut values = [0_u16; SEMAPHORES];
-    // SAFETY: the set has this many semaphores, as /proc/sysvipc/sem says.
-    let result = unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) };
-    (result == 0).then(|| Snapshot::new(values))
-}
-
-/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
-///
-/// # Panics
-///
-/// There is no such process.
-#[must_use]
-pub fn started(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("there is such a process");
-    let fields = stat.rsplit(") ").next().unwrap_or_default();
-    fields.split(' ').nth(22 - 3).and_then(|ticks| ticks.parse().ok()).expect("a number")
-}
-
-/// Makes a set record another process's number with the start time that it has: as if the service's number had been
-/// given to that process.
-///
-/// # Panics
-///
-/// There is no such set, or it records no process.
-#[expect(unsafe_code, reason = "there is no safe wrapper for semop")]
-pub fn reuse_number(id: i32, pid: u32) {
-    let snapshot = snapshot(id).expect("the set is there");
-    let Instance::Process { start, .. } = snapshot.record().instance else { panic!("no process is recorded") };
-    let record = Record { instance: Instance::Process { pid, start }, ..snapshot.record() };
-    let operation = |op: &Op| libc::sembuf { sem_num: op.sem, sem_op: op.delta, sem_flg: libc::IPC_NOWAIT as i16 };
-    let mut operations: Vec<_> = snapshot.recording(&record).iter().map(operation).collect();
-    // SAFETY: the kernel reads that many operations.
-    let result = unsafe { libc::semop(id, operations.as_mut_ptr(), operations.len()) };
-    assert_eq!(result, 0, "the set can be changed");
-}
-
-/// Writes a program that can be run at once. Another process does it: a child that this one forks meanwhile would have the file
-/// open for writing for a moment, and what is open for writing cannot be run (`ETXTBSY`).
-///
-/// # Panics
-///
-/// It cannot be written.
-pub fn write_program(path: &Path, text: &str) {
-    let mut install = Command::new("install");
-    install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped());
-    let mut install = install.spawn().expect("there is install(1)");
-    let mut input = install.stdin.take().expect("it is a pipe");
-    input.write_all(text.as_bytes()).expect("it reads");
-    drop(input);
-    assert!(install.wait().expect("it can be awaited").success(), "{} can be written", path.display());
-}
-
-/// Removes a semaphore set, as `ipcrm` does.
-#[expect(unsafe_code, reason = "there is no safe wrapper for semctl")]
-pub fn remove_set(id: i32) {
-    // SAFETY: IPC_RMID takes no argument.
-    unsafe { libc::semctl(id, 0, libc::IPC_RMID) };
+    paths.filter(|path| !sys::may_stay(path)).collect()
 }

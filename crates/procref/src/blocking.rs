@@ -1,6 +1,6 @@
 //! The same without `async`: callbacks are closures, calls block. Needs no tokio.
 //!
-//! ```
+//! ```ignore-windows
 //! use procref::{ServiceInfo, blocking::SharedService, process};
 //!
 //! # fn main() -> procref::Result<()> {

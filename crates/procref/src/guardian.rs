@@ -1,4 +1,4 @@
-//! How this program's guardians are made. Everything works without a word of this.
+//! How this program's guardians are made. Everything works without a word of this, but for services that linger on Windows.
 //!
 //! A guardian is a small process that sleeps until nobody holds a service any more, and then stops it. Without help,
 //! procref forks this program and has the child drop all that it came with: no setup, but a pause of about 60

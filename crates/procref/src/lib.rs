@@ -56,7 +56,11 @@
 //!
 //! # Platforms
 //!
-//! 64-bit Linux 5.4 or later, on x86-64, arm64 and riscv64.
+//! 64-bit Linux 5.4 or later, on x86-64, arm64 and riscv64; 64-bit Windows 10 or later.
+//!
+//! On Windows the state is in named objects of the session, whose handles the kernel counts, and the kernel itself ends a service
+//! when its last client was killed: there is a guardian process only for services that linger, and [`guardian::init`] has to
+//! be called for those.
 
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

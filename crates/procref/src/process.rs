@@ -5,7 +5,7 @@
 //! knows when the process started (every [`ServiceInfo`](crate::ServiceInfo) that this program was given), take a
 //! process that started at another time for another one. [`Process`] keeps that knowledge for any process.
 //!
-//! ```
+//! ```ignore-windows
 //! use procref::process::{self, Process, SignalOutcome};
 //! use std::time::Duration;
 //!

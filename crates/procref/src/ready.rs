@@ -592,7 +592,9 @@ fn exec(program: &OsStr, arguments: &[OsString], context: &Context<'_>, attempt:
 fn cannot_start(program: &OsStr, context: &Context<'_>, error: &io::Error) -> Miss {
     let text = format!("{} cannot be started: {}", program.display(), plain(error));
     match error.kind() {
-        io::ErrorKind::NotFound if context.directory.is_some_and(|directory| !directory.is_dir()) => {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            if context.directory.is_some_and(|directory| !directory.is_dir()) =>
+        {
             Miss::Never(format!("{text} (its working directory does not exist)"))
         }
         // It is being written, or the system has no process or memory to spare.

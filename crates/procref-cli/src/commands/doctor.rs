@@ -1,7 +1,8 @@
 //! `procref doctor`: is this a place where procref works, and is anything left that should not be?
 
 mod checks;
-mod logind;
+
+pub(crate) use checks::{may_write, undo};
 
 use crate::cli::Outcome;
 use crate::folders::Folders;
@@ -20,33 +21,33 @@ pub(crate) struct Args {
 
 /// What came of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    check: &'static str,
-    result: Verdict,
+pub(crate) struct Finding {
+    pub(crate) check: &'static str,
+    pub(crate) result: Verdict,
     /// What there is.
-    found: String,
+    pub(crate) found: String,
     /// What to do, if anything is to be done.
-    help: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(crate) enum Verdict {
     Ok,
     Warning,
     Wrong,
 }
 
 impl Finding {
-    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+    pub(crate) fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Self { check, result: Verdict::Ok, found: found.into(), help: None }
     }
 
-    fn warning(check: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn warning(check: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
         Self { check, result: Verdict::Warning, found: found.into(), help: Some(help.into()) }
     }
 
-    fn wrong(check: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn wrong(check: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
         Self { check, result: Verdict::Wrong, found: found.into(), help: Some(help.into()) }
     }
 }

@@ -4,15 +4,14 @@ use crate::cli::Outcome;
 use crate::folders::{self, Folders};
 use crate::out;
 use crate::services::{Named, ScopeOption, Services};
+use crate::sys;
 use crate::text;
 use procref::ServiceState;
 use procref::observe::{self, Leftovers, Observed};
-use rustix::process::geteuid;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,10 +65,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if failed.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(failed.join("\nprocref: ").into()) }
 }
 
-/// Services whose hints are there, in this IPC namespace, whether or not there is anything else of them.
+/// Services whose hints are there, of who can be met from here, whether or not there is anything else of them.
 fn names_of_hints(folders: &Folders) -> Vec<String> {
-    let namespace = fs::metadata("/proc/self/ns/ipc").map_or(0, |file| file.ino());
-    let entries = fs::read_dir(folders.hints(geteuid().as_raw())).into_iter().flatten().flatten();
+    let namespace = sys::namespace();
+    let entries = fs::read_dir(folders.hints()).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| {
         let file = entry.file_name().into_string().ok()?;
         let (name, rest) = file.split_once('@')?;

@@ -1,15 +1,11 @@
 //! `procref logs`: what a service has written.
 
 use crate::cli::Outcome;
-use crate::out;
 use crate::services::{ScopeOption, Services};
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::io::Errno;
+use crate::sys::{self, Watch};
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Stdout, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -111,25 +107,14 @@ impl Log {
     }
 
     /// Whatever happens in the log's folder is a reason to look: also that the log is moved away, and another one is made.
-    fn watch(&self) -> Result<OwnedFd, Box<dyn Error + Send + Sync>> {
+    fn watch(&self) -> Result<Watch, Box<dyn Error + Send + Sync>> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let cannot = |error: Errno| format!("cannot watch {}: {}", folder.display(), io::Error::from(error));
-        let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(cannot)?;
-        let flags = WatchFlags::MODIFY
-            | WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF;
-        inotify::add_watch(&events, folder, flags).map_err(cannot)?;
-        Ok(events)
+        Ok(Watch::new(folder).map_err(|error| format!("cannot watch {}: {error}", folder.display()))?)
     }
 
-    fn follow(&mut self, events: &OwnedFd) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let mut buffer = [0; 16 << 10];
+    fn follow(&mut self, events: &Watch) -> Result<(), Box<dyn Error + Send + Sync>> {
         loop {
-            out::wait_while_read(&[events.as_fd()], None)?;
-            while rustix::io::read(events, &mut buffer).is_ok_and(|read| read > 0) {}
+            events.wait()?;
             self.show_rest()?;
             self.look_for_another()?;
         }
@@ -142,8 +127,7 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let which = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
-        let same = self.file.as_ref().is_some_and(|old| which(old).ok() == which(&new).ok());
+        let same = self.file.as_ref().is_some_and(|old| sys::same_file(old, &new));
         if !same {
             self.file = Some(new);
             self.at = 0;

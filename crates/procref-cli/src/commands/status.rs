@@ -4,6 +4,7 @@ use crate::cli::Outcome;
 use crate::json::{self, Report, Service};
 use crate::out;
 use crate::services::{Declared, Named, ScopeOption, Services};
+use crate::sys;
 use crate::text;
 use procref::observe;
 use std::fmt::Write;
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             return Ok(ExitCode::SUCCESS);
         }
         last = Some(lasting);
-        out::wait_while_read(&[], Some(INTERVAL))?;
+        sys::pause(INTERVAL)?;
     }
 }
 

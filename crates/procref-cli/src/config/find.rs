@@ -2,11 +2,10 @@
 
 use super::report::{Problem, Source};
 use super::types::Place;
-use rustix::process::geteuid;
+use crate::sys;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "procref.toml";
@@ -16,12 +15,12 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// The nearest file from `start` upwards, then the user's own.
 pub(super) fn files(start: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Vec<(Place, PathBuf)> {
-    let start = fs::canonicalize(start).unwrap_or_else(|_| start.to_owned());
+    let start = sys::canonical(start).unwrap_or_else(|_| start.to_owned());
     // A folder that may not be looked into has no file for us.
     let there = |file: &PathBuf| fs::metadata(file).is_ok();
     let project = start.ancestors().map(|folder| folder.join(FILE)).find(there);
-    let user = user_file(variable).filter(there).map(|file| fs::canonicalize(&file).unwrap_or(file));
-    // Who is in ~/.config/procref is in no project.
+    let user = user_file(variable).filter(there).map(|file| sys::canonical(&file).unwrap_or(file));
+    // Who is where the user's own file is, is in no project.
     let project = project.filter(|project| Some(project) != user.as_ref());
     let project = project.map(|file| (Place::Project, file));
     project.into_iter().chain(user.map(|file| (Place::User, file))).collect()
@@ -29,9 +28,9 @@ pub(super) fn files(start: &Path, variable: impl Fn(&str) -> Option<OsString>) -
 
 /// As the XDG base directory specification has it: a relative path counts for nothing.
 pub(super) fn user_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
-    Some(folder.join("procref").join(FILE))
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CONFIG_HOME").map(|folder| folder.join("procref"));
+    Some(folder.or_else(|| sys::default_config(absolute))?.join(FILE))
 }
 
 pub(super) fn read(path: &Path) -> Result<Source, Problem> {
@@ -44,9 +43,8 @@ pub(super) fn read(path: &Path) -> Result<Source, Problem> {
     if metadata.len() > MOST_BYTES {
         return Err(problem("this has more than 1 MiB", "a procref.toml is shorter"));
     }
-    if planted(path, metadata.uid()) {
-        let what =
-            format!("this belongs to another user ({}), in a folder that everybody can write to", metadata.uid());
+    if let Some(who) = sys::planter(path, &metadata) {
+        let what = format!("this belongs to {who}, in a folder that everybody can write to");
         return Err(problem(
             &what,
             "what it says would be run as you: move it away, or start procref in another folder",
@@ -62,10 +60,4 @@ pub(super) fn read(path: &Path) -> Result<Source, Problem> {
             Err(Source::new(path, text).problem(at..end, "this is not UTF-8", "save the file as UTF-8"))
         }
     }
-}
-
-/// Whether a stranger may have put the file where it is found from below: into /tmp, for instance.
-fn planted(file: &Path, owner: u32) -> bool {
-    let everybodys = file.parent().and_then(|folder| fs::metadata(folder).ok()).is_none_or(|f| f.mode() & 0o002 != 0);
-    owner != 0 && owner != geteuid().as_raw() && everybodys
 }

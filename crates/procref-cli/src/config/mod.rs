@@ -154,7 +154,8 @@ impl std::fmt::Display for UnknownService {
             return write!(
                 f,
                 "there is no service `{name}`, because there is no procref.toml, neither here nor in a folder above nor in \
-                 ~/.config/procref; `procref init` writes one"
+                 {}; `procref init` writes one",
+                crate::sys::CONFIG_SHOWN
             );
         }
         write!(f, "there is no service `{name}`")?;

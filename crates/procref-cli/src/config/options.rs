@@ -5,6 +5,7 @@ use super::read::{example_of, service_name, stop_signal};
 use super::template::{Allowed, Placeholder, Template, port_name};
 use super::types::{Ask, Origin, Place, Port, Probe, Ready, Scope, ServiceConfig, Stop};
 use super::{Mistake, duration};
+use crate::sys;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
@@ -98,7 +99,7 @@ pub(crate) fn declare(
         Ok(words)
     });
     let path = |text: &String| {
-        let begin = if text.starts_with('/') || text.starts_with("{state}") { None } else { here.to_str() };
+        let begin = if Path::new(text).has_root() || text.starts_with("{state}") { None } else { here.to_str() };
         if text.is_empty() {
             return Err(Mistake::of("this is empty, and must be a path", ""));
         }
@@ -120,7 +121,7 @@ pub(crate) fn declare(
     let dir = match (&options.dir, scope) {
         (Some(dir), _) => Some(path(dir).map_err(of("dir"))?),
         // Who shares it comes from anywhere.
-        (None, Scope::User) => Some(Template::parse("/", allowed).map_err(of("dir"))?),
+        (None, Scope::User) => Some(Template::parse(&escaped(&sys::root()), allowed).map_err(of("dir"))?),
         (None, _) => None,
     };
     let mut config = ServiceConfig {
@@ -151,8 +152,8 @@ pub(crate) fn declare(
 
 /// A command in one string.
 fn command(line: &str, allowed: Allowed<'_>) -> Result<Vec<Template>, Mistake> {
-    let Some(words) = shlex::split(line) else {
-        return Err(Mistake::of(format!("a quote in {line:?} has no partner"), "words are split as a shell does it"));
+    let Some(words) = sys::words(line) else {
+        return Err(Mistake::of(format!("a quote in {line:?} has no partner"), sys::SPLIT));
     };
     if words.first().is_none_or(String::is_empty) {
         return Err(Mistake::of("there is no program in it", "write 'PROGRAM ARGUMENT…', in quotes"));
@@ -254,7 +255,7 @@ fn default_name(config: &ServiceConfig) -> String {
         ..config.clone()
     };
     let program = config.command.first().map(ToString::to_string).unwrap_or_default();
-    let program = program.rsplit('/').next().unwrap_or_default().replace(['{', '}'], "");
+    let program = program.rsplit(std::path::is_separator).next().unwrap_or_default().replace(['{', '}'], "");
     let good = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let program: String = program.chars().map(good).take(40).collect();
     let program = program.trim_start_matches('.');

@@ -3,6 +3,7 @@
 use super::PATIENCE;
 use super::wire::News;
 use crate::cli::Outcome;
+use crate::sys::demo::this_program;
 use procref::ServiceInfo;
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -120,7 +121,8 @@ fn read_until(reads: PipeReader, ready: fn(&str) -> bool) -> io::Result<String> 
 const LISTENS: &str = "listens on ";
 
 fn start_own() -> procref::Result<ServiceInfo> {
-    let (pid, line) = start_talking(&mut super::stage::part(["demo", "server"]), |line| line.starts_with(LISTENS))?;
+    let mut server = this_program(["demo", "server"]).map_err(procref::Error::other)?;
+    let (pid, line) = start_talking(&mut server, |line| line.starts_with(LISTENS))?;
     let port = line.trim_start_matches(LISTENS).parse().map_err(procref::Error::other)?;
     Ok(ServiceInfo::new(pid, port))
 }

@@ -3,23 +3,14 @@
 use super::client;
 use super::wire::{Line, News};
 use super::{Broken, PATIENCE, Shared};
+use crate::sys::demo::{apart, this_program};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, PipeWriter, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
-
-/// This program again, in another part.
-pub(super) fn part<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
-    // Not by its path: that may be another program by now.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("procref").args(arguments);
-    command
-}
 
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -43,8 +34,8 @@ impl Stage {
     /// A new client, which holds nothing yet.
     pub(super) fn enter(&mut self) -> Result<usize> {
         let number = self.born + 1;
-        let mut command = part(client::Args::of(number, &self.shared));
-        let child = command.process_group(0).stdin(Stdio::piped()).stdout(self.pipe.try_clone()?).spawn()?;
+        let mut command = this_program(client::Args::of(number, &self.shared))?;
+        let child = apart(&mut command).stdin(Stdio::piped()).stdout(self.pipe.try_clone()?).spawn()?;
         self.born = number;
         self.clients.insert(number, child);
         self.expect(number, &News::Ready)?;
@@ -104,7 +95,7 @@ impl Stage {
         ended(client, child.wait()?)
     }
 
-    /// SIGKILL. When this returns, the process has ended, and the kernel has taken back its reference.
+    /// By force. When this returns, the process has ended, and the kernel has taken back its reference.
     pub(super) fn kill(&mut self, client: usize) -> io::Result<()> {
         let Some(mut child) = self.clients.remove(&client) else { return Ok(()) };
         child.kill()?;

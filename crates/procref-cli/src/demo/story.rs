@@ -4,12 +4,14 @@ use super::stage::Stage;
 use super::timeline::{Timeline, Tone};
 use super::wire::{Line, News};
 use super::{Broken, PATIENCE, Shared, promised};
-use procref::ServiceState;
+use crate::sys::demo::{COUNTER, HAS_GUARDIAN, KILLED, STOPPED_BY, adopt_orphans, reap};
 use procref::blocking::SharedService;
+use procref::observe::Observed;
 use procref::process::{Process, SignalOutcome};
-use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+use procref::{ServiceState, StopLadder};
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 use std::time::{Duration, Instant};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -18,9 +20,7 @@ const CLIENTS: usize = 5;
 
 pub(super) fn tell(shared: &Shared, pause: Duration) -> Result<()> {
     shared.kind.check()?;
-    // Guardians, and a service whose starter was killed, are orphans. Where nobody else reaps them (in a container
-    // without an init) they would stay as zombies.
-    set_child_subreaper(Some(getpid()))?;
+    adopt_orphans()?;
     let looks = shared.service().on_first_acquire(|| Err("the demo only looks on".into())).build()?;
     let timeline = Timeline::new(pause);
     let stage = Stage::new(shared)?;
@@ -61,12 +61,12 @@ impl Story<'_> {
         self.all_at_once()?;
         self.some_are_killed()?;
         self.one_joins_late()?;
-        let guardian = self.guardian_is_killed()?;
+        let guardian = if HAS_GUARDIAN { Some(self.guardian_is_killed()?) } else { None };
         self.some_leave()?;
-        self.last_is_killed(&guardian)?;
+        self.last_is_killed(guardian.as_ref())?;
         let seconds = self.timeline.elapsed().as_secs_f64();
         self.timeline.text(&format!(
-            "procref: {} start for {} clients, {} kills, 0 leaks: no process, no semaphore, no file ({seconds:.1} s)",
+            "procref: {} start for {} clients, {} kills, 0 leaks: no process, no {COUNTER}, no file ({seconds:.1} s)",
             self.starts,
             self.stage.born(),
             self.kills
@@ -110,8 +110,10 @@ impl Story<'_> {
         let process = Process::from_pid(pid)?.ok_or_else(|| Broken(format!("the service's process {pid} has gone")))?;
         self.service = Some(Running { process, port });
         self.count_is(CLIENTS)?;
-        let guardian = self.guardian()?.ok_or_else(|| Broken("nobody guards the service".into()))?;
-        self.say("guardian", &format!("sleeps in the kernel until the count is 0: pid {}", guardian.pid()))?;
+        if HAS_GUARDIAN {
+            let guardian = self.guardian()?.ok_or_else(|| Broken("nobody guards the service".into()))?;
+            self.say("guardian", &format!("sleeps in the kernel until the count is 0: pid {}", guardian.pid()))?;
+        }
         self.everybody_talks()
     }
 
@@ -145,11 +147,11 @@ impl Story<'_> {
         self.timeline.pause();
         let old = self.guardian()?.ok_or_else(|| Broken("nobody guards the service".into()))?;
         promised(old.kill() == SignalOutcome::Sent, || "the guardian had gone by itself".into())?;
-        promised(old.wait(PATIENCE)?, || "the guardian survived SIGKILL".into())?;
+        promised(old.wait(PATIENCE)?, || "the guardian survived that it was killed".into())?;
         reap(&old);
         let killed = Instant::now();
         self.kills += 1;
-        self.tell_of(Tone::Kill, "guardian", &format!("killed with SIGKILL (pid {})", old.pid()))?;
+        self.tell_of(Tone::Kill, "guardian", &format!("{KILLED} (pid {})", old.pid()))?;
         let new = loop {
             match self.guardian()? {
                 Some(new) if new.pid() != old.pid() => break new,
@@ -176,7 +178,7 @@ impl Story<'_> {
         self.everybody_talks()
     }
 
-    fn last_is_killed(&mut self, guardian: &Process) -> Result<()> {
+    fn last_is_killed(&mut self, guardian: Option<&Process>) -> Result<()> {
         self.timeline.pause();
         let Some(Running { process, .. }) = self.service.take() else { return Ok(()) };
         let (last, killed) = (self.stage.present(), Instant::now());
@@ -188,15 +190,33 @@ impl Story<'_> {
         }
         reap(&process);
         let took = killed.elapsed().as_secs_f64() * 1e3;
-        self.tell_of(Tone::Good, "service", &format!("stopped by the guardian, {took:.1} ms after the kill"))?;
-        promised(guardian.wait(PATIENCE)?, || "the guardian stayed".into())?;
-        reap(guardian);
+        self.tell_of(Tone::Good, "service", &format!("stopped by {STOPPED_BY}, {took:.1} ms after the kill"))?;
+        if let Some(guardian) = guardian {
+            promised(guardian.wait(PATIENCE)?, || "the guardian stayed".into())?;
+            reap(guardian);
+        } else {
+            self.files_are_removed()?;
+        }
         let status = self.looks.status()?;
         promised(status.state == ServiceState::Stopped, || format!("what is left: {status:?}"))?;
         self.count_is(0)?;
         let folder = &self.shared.folder;
         promised(!folder.try_exists()?, || format!("files are left: {}", folder.display()))?;
-        self.tell_of(Tone::Good, "guardian", "removed the semaphores and the files, and ended")
+        match guardian {
+            Some(_) => {
+                self.tell_of(Tone::Good, "guardian", &format!("removed the {COUNTER}s and the files, and ended"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Where no process sees to that, the next who wants the service does, or `procref gc`.
+    fn files_are_removed(&self) -> Result<()> {
+        let Shared { name, folder, .. } = self.shared;
+        Observed::new(name)?.runtime_dir(folder).finish_leftovers(&StopLadder::default())?;
+        // The folder is the demonstration's own. It stays if anything is in it.
+        let _ = fs::remove_dir(folder);
+        self.tell_of(Tone::Good, "gc", "removed the files, which nothing vouches for any more")
     }
 
     /// Everybody who is there talks to the service, and it is the same one as ever.
@@ -219,7 +239,7 @@ impl Story<'_> {
         self.stage.kill(client)?;
         self.kills += 1;
         let comma = if which.is_empty() { "" } else { ", " };
-        self.tell_of(Tone::Kill, &name(client), &format!("killed with SIGKILL{comma}{which}"))
+        self.tell_of(Tone::Kill, &name(client), &format!("{KILLED}{comma}{which}"))
     }
 
     fn guardian(&self) -> Result<Option<Process>> {
@@ -255,14 +275,6 @@ impl Story<'_> {
         if let Some(Running { process, .. }) = &self.service {
             reap(process);
         }
-    }
-}
-
-/// Takes leave of an orphan that has ended.
-fn reap(orphan: &Process) {
-    if let Some(pid) = orphan.pid().try_into().ok().and_then(Pid::from_raw) {
-        // It is not ours if somebody nearer has adopted it.
-        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong is said, procref fails with 125, and nothing is started.
 
-use crate::kit::{Project, SIMPLE, Said};
+use crate::kit::{CONFIG_SHOWN, HOMES, Project, SIMPLE, Said};
 use std::fs;
 
 #[test]
@@ -28,11 +28,11 @@ fn a_service_that_nobody_has_declared() {
 fn no_procref_toml() {
     let project = Project::new("");
     fs::remove_file(project.folder.join("procref.toml")).expect("it is there");
-    project.output(["with", "db", "--", "true"]).assert_failed(
-        125,
+    let expected = format!(
         "procref: there is no service `db`, because there is no procref.toml, neither here nor in a folder above nor in \
-         ~/.config/procref; `procref init` writes one",
+         {CONFIG_SHOWN}; `procref init` writes one"
     );
+    project.output(["with", "db", "--", "true"]).assert_failed(125, &expected);
     // All that runs can be looked at without one.
     project.output(["status"]).assert_ok();
 }
@@ -121,9 +121,8 @@ fn an_environment_that_cannot_be() {
     Said::new(&output, &project)
         .assert_failed(125, "procref: PROCREF_RUNTIME_DIR is relative, and must be an absolute path");
     let mut command = project.procref(["with", "@db", "--", "true"]);
-    let output = command.env_remove("HOME").env_remove("XDG_STATE_HOME").output().expect("it runs");
-    Said::new(&output, &project).assert_failed(
-        125,
-        "procref: `@db` cannot be a service: there is nowhere to keep what services leave: set HOME or XDG_STATE_HOME",
-    );
+    let output =
+        command.env_remove("XDG_STATE_HOME").env_remove(HOMES[0]).env_remove(HOMES[1]).output().expect("it runs");
+    let why = format!("there is nowhere to keep what services leave: set {} or XDG_STATE_HOME", HOMES[0]);
+    Said::new(&output, &project).assert_failed(125, &format!("procref: `@db` cannot be a service: {why}"));
 }

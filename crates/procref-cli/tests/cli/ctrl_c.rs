@@ -1,7 +1,7 @@
 //! Ctrl-C while `procref with` waits, starts, or has become its command. There is no handler: whoever is interrupted dies,
 //! and the kernel takes back what there is.
 
-use crate::kit::{Project, Running, SIMPLE, SLOW, read_fifo};
+use crate::kit::{Project, Running, SIMPLE, SLOW};
 use procref::ServiceState;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
@@ -20,9 +20,8 @@ fn ctrl_c(running: &mut Running) {
 #[test]
 fn while_it_starts_the_service() {
     let project = Project::new(SLOW);
-    let (begun, _gate) = (project.fifo("begun"), project.fifo("gate"));
     let mut first = start(&project, "true");
-    read_fifo(&begun);
+    let _starts = project.gate.meet();
     ctrl_c(&mut first);
     project.sandbox.assert_nothing_left();
 }
@@ -30,15 +29,14 @@ fn while_it_starts_the_service() {
 #[test]
 fn while_it_waits_for_anothers_start() {
     let project = Project::new(SLOW);
-    let (begun, gate) = (project.fifo("begun"), project.fifo("gate"));
     let first = start(&project, "echo has it");
-    read_fifo(&begun);
+    let starts = project.gate.meet();
     let mut second = start(&project, "true");
     project.wait_for("@db", |status| status.clients == 2);
     ctrl_c(&mut second);
     project.wait_for("@db", |status| status.clients == 1);
     // Whoever starts it does not notice.
-    fs::write(gate, "go\n").expect("it is read");
+    starts.let_go();
     assert_eq!(first.end(&project).transcript(), "exit 0\nhas it\n");
     project.sandbox.assert_nothing_left();
 }
@@ -46,14 +44,13 @@ fn while_it_waits_for_anothers_start() {
 #[test]
 fn the_starter_goes_and_who_waits_takes_over() {
     let project = Project::new(SLOW);
-    let (begun, gate) = (project.fifo("begun"), project.fifo("gate"));
     let mut first = start(&project, "true");
-    read_fifo(&begun);
+    let _starts = project.gate.meet();
     let second = start(&project, "echo has it");
     project.wait_for("@db", |status| status.clients == 2);
     ctrl_c(&mut first);
-    read_fifo(&begun);
-    fs::write(gate, "go\n").expect("it is read");
+    let starts = project.gate.meet();
+    starts.let_go();
     assert_eq!(second.end(&project).transcript(), "exit 0\nhas it\n");
     project.sandbox.assert_nothing_left();
 }
@@ -72,11 +69,10 @@ fn while_the_command_runs() {
 
 #[test]
 fn while_the_service_is_prepared() {
-    let prepared = SLOW.replace("ready =", "prepare = [[\"sh\", \"-c\", \"echo begun > begun; sleep 1000\"]]\nready =");
+    let prepared = SLOW.replace("ready =", "prepare = [[PART, \"meet=GATE\"]]\nready =");
     let project = Project::new(&prepared);
-    let begun = project.fifo("begun");
     let mut first = start(&project, "true");
-    read_fifo(&begun);
+    let _starts = project.gate.meet();
     ctrl_c(&mut first);
     project.sandbox.assert_nothing_left();
 }

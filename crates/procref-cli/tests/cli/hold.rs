@@ -1,10 +1,8 @@
 //! `procref hold`.
 
-use crate::kit::{Project, Running, SIMPLE, SLOW, read_fifo};
+use crate::kit::{Project, Running, SIMPLE, up_and_down};
 use procref::ServiceState;
-use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 fn hold(project: &Project) -> Running {
@@ -23,60 +21,11 @@ fn until_standard_input_ends() {
     drop(running.0.stdin.take());
     assert_eq!(running.end(&project).transcript(), "exit 0\n", "nothing is said without a terminal");
     // It has waited for the stop.
-    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it has a log"), "up\nstops\n");
-    assert!(project.sandbox.sets().is_empty());
+    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it has a log"), up_and_down());
+    assert!(project.sandbox.objects().is_empty());
     project.sandbox.assert_nothing_left();
     // At once, where there is nothing to read.
     assert_eq!(project.output(["hold", "@db"]).transcript(), "exit 0\n");
-    project.sandbox.assert_nothing_left();
-}
-
-#[test]
-fn until_a_signal() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let project = Project::new(SIMPLE);
-        let running = hold(&project);
-        // It may still be on its way to where it waits: then the signal is its end.
-        let pid = Pid::from_child(&running.0);
-        crate::kit::wait_until(|| {
-            let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).ok()?;
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"))?;
-            let caught = u64::from_str_radix(caught, 16).ok()?;
-            (caught & 1 << (signal.as_raw() - 1) != 0).then_some(())
-        });
-        kill_process(pid, signal).expect("it lives");
-        assert_eq!(running.end(&project).transcript(), "exit 0\n");
-        assert!(project.sandbox.sets().is_empty());
-        project.sandbox.assert_nothing_left();
-    }
-}
-
-#[test]
-fn while_it_starts_a_signal_is_its_end() {
-    let project = Project::new(SLOW);
-    let (begun, _gate) = (project.fifo("begun"), project.fifo("gate"));
-    let mut running = Running::start(project.procref(["hold", "@db"]).stdin(Stdio::piped()));
-    read_fifo(&begun);
-    kill_process(Pid::from_child(&running.0), Signal::TERM).expect("it lives");
-    assert_eq!(running.0.wait().expect("it ends").signal(), Some(15));
-    project.sandbox.assert_nothing_left();
-}
-
-#[test]
-fn who_asks_twice_need_not_wait() {
-    let stubborn = r#"
-        [services.@db]
-        command = ["sh", "-c", "trap 'echo stops > begun' TERM; echo up; while :; do sleep 1000 & wait; done"]
-        ready = { log = "up" }
-        stop = { grace = "2s" }
-    "#;
-    let project = Project::new(stubborn);
-    let begun = project.fifo("begun");
-    let mut running = hold(&project);
-    drop(running.0.stdin.take());
-    read_fifo(&begun);
-    kill_process(Pid::from_child(&running.0), Signal::INT).expect("it lives");
-    assert_eq!(running.0.wait().expect("it ends").signal(), Some(2));
     project.sandbox.assert_nothing_left();
 }
 
@@ -85,7 +34,7 @@ fn killed_it_has_released() {
     let project = Project::new(SIMPLE);
     let mut running = hold(&project);
     running.kill();
-    project.sandbox.assert_nothing_left();
+    project.assert_nothing_left_of(&["@db"]);
 }
 
 #[test]
@@ -99,4 +48,60 @@ fn one_that_lingers_stays() {
     assert!(status.linger_left.is_some_and(|left| left.as_secs() > 3000), "{status:?}");
     project.output(["stop", "@db"]).assert_ok();
     project.sandbox.assert_nothing_left();
+}
+
+procref_tests::linux_only! { "signals":
+    mod signals {
+        use super::*;
+        use crate::kit::SLOW;
+        use rustix::process::{Pid, Signal, kill_process};
+        use std::os::unix::process::ExitStatusExt;
+
+        #[test]
+        fn until_a_signal() {
+            for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+                let project = Project::new(SIMPLE);
+                let running = hold(&project);
+                // It may still be on its way to where it waits: then the signal is its end.
+                let pid = Pid::from_child(&running.0);
+                crate::kit::wait_until(|| {
+                    let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).ok()?;
+                    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"))?;
+                    let caught = u64::from_str_radix(caught, 16).ok()?;
+                    (caught & 1 << (signal.as_raw() - 1) != 0).then_some(())
+                });
+                kill_process(pid, signal).expect("it lives");
+                assert_eq!(running.end(&project).transcript(), "exit 0\n");
+                assert!(project.sandbox.objects().is_empty());
+                project.sandbox.assert_nothing_left();
+            }
+        }
+
+        #[test]
+        fn while_it_starts_a_signal_is_its_end() {
+            let project = Project::new(SLOW);
+            let mut running = Running::start(project.procref(["hold", "@db"]).stdin(Stdio::piped()));
+            let _starts = project.gate.meet();
+            kill_process(Pid::from_child(&running.0), Signal::TERM).expect("it lives");
+            assert_eq!(running.0.wait().expect("it ends").signal(), Some(15));
+            project.sandbox.assert_nothing_left();
+        }
+
+        #[test]
+        fn who_asks_twice_need_not_wait() {
+            let stubborn = r#"
+                [services.@db]
+                command = [PART, "listen", "say=up", "asked", "meet=GATE", "stay"]
+                ready = { log = "up" }
+                stop = { grace = "2s" }
+            "#;
+            let project = Project::new(stubborn);
+            let mut running = hold(&project);
+            drop(running.0.stdin.take());
+            let _asked = project.gate.meet();
+            kill_process(Pid::from_child(&running.0), Signal::INT).expect("it lives");
+            assert_eq!(running.0.wait().expect("it ends").signal(), Some(2));
+            project.sandbox.assert_nothing_left();
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! A project in a sandbox, and `procref` in it.
 
+use crate::part::{self, Gate};
 use procref::observe::Observed;
 use procref_tests::Sandbox;
 use procref_tests::sandbox::PATIENCE;
+use procref_tests::sys::ASKS;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,31 +16,38 @@ use std::time::{Duration, Instant};
 /// A service that is up as soon as it has said so, and says when it is asked to stop.
 pub(crate) const SIMPLE: &str = r#"
 [services.@db]
-command = ["sh", "-c", "trap 'echo stops; exit' TERM; echo up; while :; do sleep 1000 & wait; done"]
+command = [PART, "listen", "say=up", "asked", "say=stops"]
 ready = { log = "up" }
 env = { WHO = "{name}" }
 "#;
 
-/// One that is started when somebody writes to `gate`, and says in `begun` that it waits for that.
+/// One that comes to the project's gate when it is started, and is up when it is let go.
 pub(crate) const SLOW: &str = r#"
 [services.@db]
-command = ["sh", "-c", "echo begun > begun; read go < gate; echo up; exec sleep 1000"]
+command = [PART, "meet=GATE", "say=up", "stay"]
 ready = { log = "up" }
 "#;
 
+/// The folders without which there is no place for what services leave: what is said of them, and what is as good.
+pub(crate) const HOMES: [&str; 2] = if cfg!(windows) { ["LOCALAPPDATA", "USERPROFILE"] } else { ["HOME", "HOME"] };
+
+/// Where the user's own declarations are, as people are told.
+pub(crate) const CONFIG_SHOWN: &str = if cfg!(windows) { "%APPDATA%/procref" } else { "~/.config/procref" };
+
 /// A sandbox whose project declares something. `@` in the declaration is the sandbox's mark, so that the sandbox knows the
-/// services to be the test's.
+/// services to be the test's; `PART` is this program in a [part](crate::part), and `GATE` the port of the project's gate.
 pub(crate) struct Project {
     pub(crate) sandbox: Sandbox,
     pub(crate) folder: PathBuf,
     pub(crate) port: u32,
+    pub(crate) gate: Gate,
 }
 
 impl Project {
     pub(crate) fn new(declared: &str) -> Self {
         let sandbox = Sandbox::new();
         let folder = sandbox.folder().join("project");
-        let project = Self { sandbox, folder, port: fixed_port() };
+        let project = Self { sandbox, folder, port: fixed_port(), gate: Gate::new() };
         project.declare(&project.folder, declared);
         project
     }
@@ -46,15 +55,19 @@ impl Project {
     /// Declares services in another folder.
     pub(crate) fn declare(&self, folder: &Path, declared: &str) {
         fs::create_dir_all(folder).expect("the folder can be made");
-        fs::write(folder.join("procref.toml"), self.text(declared)).expect("it can be written");
+        let [program, part] = part::begin();
+        let declared = self.text(declared).replace("PART", &format!("'{program}', '{part}'"));
+        fs::write(folder.join("procref.toml"), declared).expect("it can be written");
     }
 
-    /// The text with the mark for `@`, and with a number of the test's own for `FIXED`.
+    /// The text with the mark for `@`, and with numbers of the test's own for `FIXED` and `GATE`.
     pub(crate) fn text(&self, text: &str) -> String {
-        text.replace('@', &format!("{}-", self.sandbox.mark())).replace("FIXED", &self.port.to_string())
+        let text = text.replace('@', &format!("{}-", self.sandbox.mark())).replace("FIXED", &self.port.to_string());
+        text.replace("GATE", &self.gate.port().to_string())
     }
 
-    /// `procref` in the project, knowing nothing of the user who runs the test.
+    /// `procref` in the project, knowing nothing of the user who runs the test. The commands `true` and `cat`, and what begins
+    /// with `PART`, are this program in a part.
     pub(crate) fn procref<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = self.sandbox.command(env!("CARGO_BIN_EXE_procref"));
         let own = self.sandbox.folder();
@@ -66,16 +79,26 @@ impl Project {
             ("HOME", "home"),
             ("XDG_STATE_HOME", "state"),
             ("XDG_CONFIG_HOME", "config"),
+            ("LOCALAPPDATA", "local"),
+            ("APPDATA", "roaming"),
             ("TMPDIR", "tmp"),
             ("PROCREF_RUNTIME_DIR", "run"),
         ] {
             command.env(variable, own.join(folder));
         }
+        let mut begins = false;
         for argument in arguments {
-            match argument.as_ref().to_str() {
-                Some(text) => command.arg(self.text(text)),
-                None => command.arg(argument),
+            let text = argument.as_ref().to_str();
+            match text.filter(|_| begins) {
+                Some("PART") => command.args(part::begin()),
+                Some("cat") => command.args(part::begin()).arg("cat"),
+                Some("true") => command.args(part::begin()).arg("exit=0"),
+                _ => match text {
+                    Some(text) => command.arg(self.text(text)),
+                    None => command.arg(argument.as_ref()),
+                },
             };
+            begins = text == Some("--");
         }
         command
     }
@@ -101,17 +124,19 @@ impl Project {
         wait_until(|| observed.status().ok().filter(&wanted))
     }
 
-    /// A named pipe in the project's folder.
-    pub(crate) fn fifo(&self, name: &str) -> PathBuf {
-        let path = self.folder.join(name);
-        let made = Command::new("mkfifo").arg(&path).status().expect("there is mkfifo");
-        assert!(made.success());
-        path
+    /// Waits until nothing is left after the last clients of these services were killed. Where the kernel itself ends a service
+    /// then, its hints stay until somebody looks.
+    pub(crate) fn assert_nothing_left_of(&self, killed: &[&str]) {
+        if !ASKS {
+            self.sandbox.assert_no_process();
+            self.output([&["gc"], killed].concat()).assert_ok();
+        }
+        self.sandbox.assert_nothing_left();
     }
 
     /// What procref has kept for the service.
     pub(crate) fn kept(&self, short: &str) -> PathBuf {
-        self.sandbox.folder().join("state/procref").join(self.full_name(short))
+        self.sandbox.folder().join("state").join("procref").join(self.full_name(short))
     }
 }
 
@@ -147,7 +172,9 @@ pub(crate) struct Said {
 
 impl Said {
     pub(crate) fn new(output: &Output, project: &Project) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
+        // It is called as it was called.
+        let plain = |text: String| text.replace("Usage: procref.exe", "Usage: procref");
+        let text = |bytes: &[u8]| plain(String::from_utf8(bytes.to_vec()).expect("it is text"));
         Self {
             code: output.status.code(),
             out: text(&output.stdout),
@@ -168,6 +195,7 @@ impl Said {
 
     fn plain(&self, line: &str) -> String {
         let line = line.replace(&self.folder.display().to_string(), "SANDBOX").replace(&format!("{}-", self.mark), "@");
+        let line = line.replace(&format!("({})", holder_name()), "(HOLDER)").replace('\\', "/");
         let words = line.split(' ').filter(|word| !word.is_empty());
         words.map(plain_word).collect::<Vec<_>>().join(" ")
     }
@@ -212,6 +240,27 @@ fn plain_word(word: &str) -> String {
         rest = rest.get(length..).unwrap_or_default();
     }
     plain
+}
+
+/// Whether a service can be asked to end: by a signal, or by Ctrl-Break. Wine 8 refuses to send that to another console
+/// (`GenerateConsoleCtrlEvent` fails with `ERROR_INVALID_HANDLE`), so there a service is ended when its grace is over.
+pub(crate) fn can_ask() -> bool {
+    !cfg!(windows) || std::env::var_os("WINEHOMEDIR").is_none()
+}
+
+/// What the log of `SIMPLE` says of a start and an orderly stop.
+pub(crate) fn up_and_down() -> &'static str {
+    if can_ask() { "up\nstops\n" } else { "up\n" }
+}
+
+/// What the process is called that holds the services of a command in a part: the command itself, where procref has become it.
+pub(crate) fn holder_name() -> String {
+    if cfg!(windows) {
+        return "procref.exe".to_owned();
+    }
+    let this = std::env::current_exe().expect("it has a path");
+    let name = this.file_name().and_then(|name| name.to_str()).expect("it is text");
+    name.chars().take(15).collect()
 }
 
 /// A process that ends with the test.
@@ -259,11 +308,4 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Opens a named pipe for reading when somebody writes to it, and reads all of it.
-pub(crate) fn read_fifo(path: &Path) -> String {
-    let mut text = String::new();
-    File::open(path).expect("it is there").read_to_string(&mut text).expect("it can be read");
-    text
 }

@@ -1,10 +1,8 @@
 //! `procref logs`.
 
-use crate::kit::{Project, Running, SIMPLE};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::kit::{Project, Running, SIMPLE, up_and_down};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 /// The service's log, with this text.
@@ -50,14 +48,14 @@ fn all_of_it_or_its_last_lines() {
 #[test]
 fn the_log_of_what_runs_is_where_that_says() {
     let project = Project::new(&SIMPLE.replace("ready =", "log = \"first.log\"\nready ="));
-    let mut client = project.procref(["with", "@db", "--", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut client = project.procref(["with", "@db", "--", "PART", "say=up", "stay"]);
     let mut client = Running::start(&mut client);
     client.line();
     // By now it is declared otherwise.
     project.declare(&project.folder, SIMPLE);
     assert_eq!(project.output(["logs", "@db"]).assert_ok().out, "up\n");
     client.kill();
-    project.sandbox.assert_nothing_left();
+    project.assert_nothing_left_of(&["@db"]);
 }
 
 #[test]
@@ -95,8 +93,7 @@ fn it_is_followed_wherever_it_goes() {
     append("eight\n");
     assert_eq!(follower.line(), "eight");
     assert!(follower.0.try_wait().expect("it can be asked").is_none(), "until Ctrl-C");
-    kill_process(Pid::from_child(&follower.0), Signal::INT).expect("it lives");
-    assert_eq!(follower.0.wait().expect("it ends").signal(), Some(2));
+    follower.kill();
 }
 
 #[test]
@@ -109,8 +106,7 @@ fn a_log_that_is_not_there_yet_is_followed_when_it_comes() {
     fs::create_dir_all(kept).expect("it can be made");
     let mut follower = Running::start(&mut project.procref(["logs", "-f", "@db"]));
     let client = Running::start(&mut project.procref(["with", "@db", "--", "true"]));
-    assert_eq!(follower.line(), "up");
-    assert_eq!(follower.line(), "stops");
+    up_and_down().lines().for_each(|line| assert_eq!(follower.line(), line));
     client.end(&project).assert_ok();
     follower.kill();
     project.sandbox.assert_nothing_left();

@@ -1,7 +1,18 @@
 //! The command, as people and scripts use it: real processes, and a check after each test that nothing is left.
+//!
+//! The tests run on every system, from the same source: services and commands are this program in a [`part`]. These are there
+//! on Linux alone, and single tests under `linux_only!`, which has the reason:
+//!
+//! | what | why |
+//! |---|---|
+//! | `ctrl_c`, `hold::signals` | signals, as a terminal's driver and kill(1) send them |
+//! | `gc_guardian` | a guardian that is killed, and IPC namespaces |
+//! | `proof` | the last system call: ptrace(2) |
+//! | `run_servers` | Redis, shells, Unix sockets, and all ways to be ready |
+//! | `terminal` | terminals: pty(7) |
+//! | `with_exec` | becoming another program, with its signals and descriptors |
 
 mod bad;
-mod ctrl_c;
 mod describe;
 mod doctor;
 mod gc;
@@ -9,11 +20,19 @@ mod hold;
 mod kit;
 mod logs;
 mod needs;
-mod proof;
+mod part;
 mod run;
 mod scope;
 mod status;
 mod stop;
-mod terminal;
 mod wait;
 mod with;
+
+procref_tests::linux_only! { "said above":
+    mod ctrl_c;
+    mod gc_guardian;
+    mod proof;
+    mod run_servers;
+    mod terminal;
+    mod with_exec;
+}

@@ -8,7 +8,7 @@ fn holder(command: &mut Command) -> Running {
     Running::start(command.stdin(Stdio::piped()))
 }
 
-const HOLD: [&str; 3] = ["sh", "-c", "echo up; exec cat"];
+const HOLD: [&str; 3] = ["PART", "say=up", "cat"];
 
 fn pids(project: &Project, command: &mut Command) -> Vec<u64> {
     let said = crate::kit::Said::new(&command.output().expect("it runs"), project);
@@ -73,28 +73,30 @@ fn two_runs_do_not_meet() {
     let_go(&project, running);
 }
 
-#[test]
-fn with_begins_a_run_where_there_is_none() {
-    let project = Project::new(&SIMPLE.replace("ready =", "scope = \"run\"\nready ="));
-    let procref = env!("CARGO_BIN_EXE_procref");
-    // What is inside is in the same run.
-    let inner =
-        project.text(&format!("{procref} status --json @db; exec {procref} with @db -- sh -c 'echo $PROCREF_RUN_ID'"));
-    let script = format!("echo $PROCREF_RUN_ID; {inner}");
-    let run = || {
-        let said = project.output(["with", "@db", "--", "sh", "-c", &script]).assert_ok();
-        let lines: Vec<_> = said.out.lines().map(str::to_owned).collect();
-        let status: serde_json::Value = serde_json::from_str(&lines[1]).expect("it is JSON");
-        assert_eq!((lines.len(), &status["services"][0]["state"]), (3, &"up".into()), "{said:?}");
-        assert_eq!(status["services"][0]["scope"], "run");
-        assert_eq!(lines[0], lines[2], "the run is the same one");
-        lines[0].clone()
-    };
-    assert_ne!(run(), run(), "and each time another one");
-    let said =
-        project.procref(["with", "@db", "--", "sh", "-c", "echo $PROCREF_RUN_ID"]).env("NEXTEST_RUN_ID", "7").output();
-    assert_eq!(said.expect("it runs").stdout, b"\n", "there is a run already");
-    project.sandbox.assert_nothing_left();
+procref_tests::linux_only! { "a shell script runs procref in procref":
+    #[test]
+    fn with_begins_a_run_where_there_is_none() {
+        let project = Project::new(&SIMPLE.replace("ready =", "scope = \"run\"\nready ="));
+        let procref = env!("CARGO_BIN_EXE_procref");
+        // What is inside is in the same run.
+        let inner =
+            project.text(&format!("{procref} status --json @db; exec {procref} with @db -- sh -c 'echo $PROCREF_RUN_ID'"));
+        let script = format!("echo $PROCREF_RUN_ID; {inner}");
+        let run = || {
+            let said = project.output(["with", "@db", "--", "sh", "-c", &script]).assert_ok();
+            let lines: Vec<_> = said.out.lines().map(str::to_owned).collect();
+            let status: serde_json::Value = serde_json::from_str(&lines[1]).expect("it is JSON");
+            assert_eq!((lines.len(), &status["services"][0]["state"]), (3, &"up".into()), "{said:?}");
+            assert_eq!(status["services"][0]["scope"], "run");
+            assert_eq!(lines[0], lines[2], "the run is the same one");
+            lines[0].clone()
+        };
+        assert_ne!(run(), run(), "and each time another one");
+        let said =
+            project.procref(["with", "@db", "--", "sh", "-c", "echo $PROCREF_RUN_ID"]).env("NEXTEST_RUN_ID", "7").output();
+        assert_eq!(said.expect("it runs").stdout, b"\n", "there is a run already");
+        project.sandbox.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -111,17 +113,7 @@ fn the_scope_can_be_another_one() {
     assert_eq!(project_wide, full(&["status", "--json", "--scope", "project", "@db"]));
     let run = full(&["status", "--json", "--scope", "run", "@db"]);
     assert!(run != project_wide && run.starts_with(&user) && project_wide.starts_with(&user));
-    let said = project.output([
-        "with",
-        "--scope",
-        "user",
-        "@db",
-        "--",
-        "sh",
-        "-c",
-        "exec $0 status",
-        env!("CARGO_BIN_EXE_procref"),
-    ]);
+    let said = project.output(["with", "--scope", "user", "@db", "--", env!("CARGO_BIN_EXE_procref"), "status"]);
     assert!(said.out.contains(&project.text("@db")), "{said:?}");
     project.sandbox.assert_nothing_left();
 }
@@ -152,7 +144,7 @@ fn a_long_name_has_room() {
     let project = Project::new("");
     let name: String = project.text(&long).chars().take(64).collect();
     project.declare(&project.folder, &SIMPLE.replace("@db", &name));
-    let said = project.output(["with", &name, "--", "sh", "-c", "echo \"$WHO\""]);
+    let said = project.output(["with", &name, "--", "PART", "say=$WHO"]);
     assert_eq!(said.out.trim_end(), name, "{said:?}");
     project.sandbox.assert_nothing_left();
 }

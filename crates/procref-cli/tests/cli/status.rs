@@ -1,6 +1,6 @@
 //! `procref status`.
 
-use crate::kit::{Project, Running, SIMPLE};
+use crate::kit::{Project, Running, SIMPLE, holder_name};
 use serde_json::{Value, json};
 use std::process::Stdio;
 
@@ -27,9 +27,9 @@ const FIELDS: [&str; 20] = [
     "",
 ];
 
-const REDIS: &str = r#"
+const SERVER: &str = r#"
 [services.@cache]
-command = ["redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--dir", "{run}", "--save", ""]
+command = [PART, "port={port}", "stay"]
 ports = ["port", { peer = FIXED }]
 linger = "90s"
 "#;
@@ -42,7 +42,7 @@ fn holder(project: &Project, name: &str) -> Running {
 
 #[test]
 fn a_table_for_people() {
-    let project = Project::new(REDIS);
+    let project = Project::new(SERVER);
     assert_eq!(
         project.output(["status", "@cache"]).transcript(),
         "exit 0\nNAME STATE CLIENTS WAITING PID GUARDIAN PORTS UPTIME LINGER\n@cache stopped 0 0 - - - - 1 m N s\n"
@@ -60,11 +60,11 @@ fn a_table_for_people() {
     let expected = |name: &str| {
         format!(
             "exit 0\nNAME STATE CLIENTS WAITING PID GUARDIAN PORTS UPTIME LINGER\n{name} up 1 0 N N peer=N port=N UPTIME 1 m N s\n\
-             held by N (cat)\n"
+             held by N (HOLDER)\n"
         )
     };
     assert_eq!(plain(&here), expected("@cache"));
-    assert!(here.out.contains(&format!("held by {} (cat)", running.0.id())), "{here:?}");
+    assert!(here.out.contains(&format!("held by {} ({})", running.0.id(), holder_name())), "{here:?}");
     // From elsewhere, by its full name, it is told where it belongs.
     let output = project.procref(["status", &project.full_name("@cache")]).current_dir("/").output().expect("it runs");
     assert_eq!(plain(&crate::kit::Said::new(&output, &project)), expected("@cache (SANDBOX/project)"));
@@ -81,7 +81,7 @@ fn a_table_for_people() {
 
 #[test]
 fn a_document_for_programs() {
-    let project = Project::new(REDIS);
+    let project = Project::new(SERVER);
     let mut running = holder(&project, "@cache");
     let document = project.output(["status", "--json", "@cache"]).assert_ok().json();
     let service = &document["services"][0];
@@ -96,7 +96,7 @@ fn a_document_for_programs() {
         "state": "up",
         "clients": 1,
         "waiting": 0,
-        "known_clients": [{ "pid": running.0.id(), "name": "cat" }],
+        "known_clients": [{ "pid": running.0.id(), "name": holder_name() }],
         "generation": 1,
         "linger_ms": 90_000,
         "linger_left_ms": null,

@@ -1,6 +1,6 @@
 //! What somebody at a terminal sees, and Ctrl-C as a terminal sends it.
 
-use crate::kit::{Project, SIMPLE, SLOW, read_fifo};
+use crate::kit::{Project, SIMPLE, SLOW};
 use procref_tests::sandbox::PATIENCE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -81,9 +81,8 @@ impl Drop for Terminal {
 #[test]
 fn who_waits_is_told_for_how_long() {
     let project = Project::new(SLOW);
-    let (begun, _gate) = (project.fifo("begun"), project.fifo("gate"));
     let mut terminal = Terminal::start(&project.procref(["with", "@db", "--", "true"]));
-    read_fifo(&begun);
+    let _starts = project.gate.meet();
     terminal.wait_for(&project.text("waiting for @db: start-up 1 s …"));
     terminal.wait_for("2 s …");
     terminal.press_ctrl_c();
@@ -95,11 +94,10 @@ fn who_waits_is_told_for_how_long() {
 #[test]
 fn what_was_told_goes_away() {
     let project = Project::new(SLOW);
-    let (begun, gate) = (project.fifo("begun"), project.fifo("gate"));
     let mut terminal = Terminal::start(&project.procref(["with", "@db", "--", "echo", "it is there"]));
-    read_fifo(&begun);
+    let starts = project.gate.meet();
     terminal.wait_for("start-up 1 s …");
-    std::fs::write(gate, "go\n").expect("it is read");
+    starts.let_go();
     let (status, screen) = terminal.end();
     assert!(status.success());
     assert!(screen.ends_with("\r\x1b[Kit is there\r\n"), "{screen:?}");
@@ -114,7 +112,7 @@ fn a_hold_says_what_it_holds_until_ctrl_c() {
     terminal.press_ctrl_c();
     let (status, screen) = terminal.end();
     assert!(status.success(), "{status} {screen:?}");
-    assert!(project.sandbox.sets().is_empty(), "it has waited for the stop");
+    assert!(project.sandbox.objects().is_empty(), "it has waited for the stop");
     project.sandbox.assert_nothing_left();
 }
 

@@ -1,20 +1,18 @@
 //! `procref wait`.
 
-use crate::kit::{Project, Running, SIMPLE, SLOW, read_fifo};
-use std::fs;
+use crate::kit::{Project, Running, SIMPLE, SLOW};
 use std::process::Stdio;
 
 #[test]
 fn until_it_is_ready_and_until_it_is_gone() {
     let project = Project::new(SLOW);
-    let (begun, gate) = (project.fifo("begun"), project.fifo("gate"));
     let mut early = Running::start(&mut project.procref(["wait", "@db"]));
-    let mut client = project.procref(["with", "@db", "--", "sh", "-c", "echo up; exec cat"]);
+    let mut client = project.procref(["with", "@db", "--", "PART", "say=up", "cat"]);
     let mut client = Running::start(client.stdin(Stdio::piped()));
-    read_fifo(&begun);
+    let starts = project.gate.meet();
     let late = Running::start(&mut project.procref(["wait", "@db", "--timeout", "1m"]));
     assert!(early.0.try_wait().expect("it can be asked").is_none(), "it is not ready yet");
-    fs::write(gate, "go\n").expect("it is read");
+    starts.let_go();
     for waits in [early, late] {
         assert_eq!(waits.end(&project).transcript(), "exit 0\n");
     }
@@ -36,7 +34,7 @@ fn the_time_is_up() {
     said.assert_failed(124, "procref: @db is not ready after 20ms".replace("20", "N").as_str());
     // Also of one that nobody has declared: it may come.
     project.output(["wait", "@other", "--timeout", "0s"]).assert_failed(124, "procref: @other is not ready after 0ns");
-    let mut client = project.procref(["with", "@db", "--", "sh", "-c", "echo up; exec cat"]);
+    let mut client = project.procref(["with", "@db", "--", "PART", "say=up", "cat"]);
     let mut client = Running::start(client.stdin(Stdio::piped()));
     client.line();
     let said = project.output(["wait", "@db", "--gone", "--timeout", "20ms"]);

@@ -5,11 +5,9 @@ use procref::ready::Ready;
 use procref::{ServiceCommand, ServiceInfo, StopLadder, StopSignal, process};
 use procref_tests::actor::{Gate, Stop};
 use procref_tests::sandbox::MARK;
-use procref_tests::{Config, Events};
+use procref_tests::{Config, Events, sys};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::FromRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,7 +20,7 @@ fn main() {
     }
     let config = Config::parse(std::env::args().skip(1));
     let input: Box<dyn BufRead> = if config.closed_stdio {
-        let [input, output] = close_stdio();
+        let [input, output] = sys::close_stdio().expect("they can be closed");
         let _ = OUTPUT.set(output);
         Box::new(BufReader::new(input))
     } else {
@@ -53,23 +51,6 @@ fn say(line: &str) {
             out.write_all(line.as_bytes()).and_then(|()| out.flush())
         }
     };
-}
-
-/// Closes standard input, output and error; the first two go on far away.
-#[expect(unsafe_code, reason = "nothing safe closes these")]
-fn close_stdio() -> [File; 2] {
-    let far = [0, 1].map(|fd| {
-        // SAFETY: it takes numbers.
-        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 100) };
-        assert!(copy >= 0, "there is room for a descriptor");
-        // SAFETY: it has just been made, and belongs to nobody else.
-        unsafe { File::from_raw_fd(copy) }
-    });
-    for fd in 0..3 {
-        // SAFETY: nothing of this program uses these from here on.
-        unsafe { libc::close(fd) };
-    }
-    far
 }
 
 struct Client {
@@ -118,23 +99,25 @@ impl Client {
                 }
                 Ok(String::new())
             }
-            ["fork"] => Ok(self.fork(|client| drop(std::mem::take(&mut client.handles)))),
+            ["fork"] => self.fork(|client| {
+                client.handles.clear();
+                0
+            }),
             // So many children, each a client of its own; they are killed with this program. Says how many hold the
             // service, and how many do not though the system has room for them.
             ["crowd", count] => self.crowd(count.parse().map_err(procref::Error::other)?),
             // The child's copies of the handles, kept by it: says what came of that, and goes.
-            ["fork-keep"] => Ok(self.fork(|client| {
+            ["fork-keep"] => self.fork(|client| {
                 let kept = client.obey(&["keep"]).map_err(|error| error.kind());
-                exit_of_child(i32::from(kept != Err(procref::ErrorKind::InvalidInput)));
-            })),
+                i32::from(kept != Err(procref::ErrorKind::InvalidInput))
+            }),
             // A child that stays: says which it is.
-            ["fork-stay"] => Ok(Self::fork_and_stay()),
-            ["fork-exit"] => Ok(self.fork(|_| exit_of_child(0))),
-            ["exec", program, arguments @ ..] => Err(Command::new(program).args(arguments).exec().into()),
-            ["unshare", what] => unshare(what),
-            ["setuid", user] => set_user(user.parse().map_err(procref::Error::other)?),
+            ["fork-stay"] => Ok(sys::fork_and_stay()?.to_string()),
+            ["fork-exit"] => self.fork(|_| 0),
+            ["exec", program, arguments @ ..] => Err(sys::become_program(Command::new(program).args(arguments)).into()),
             ["exit"] => std::process::exit(3),
             ["abort"] => std::process::abort(),
+            ["crash"] => sys::crash(),
             // Unwinds as a panic does, without a word.
             ["panic"] => std::panic::resume_unwind(Box::new("as it was told")),
             // How many KiB of memory it shall have besides.
@@ -144,7 +127,10 @@ impl Client {
                 Ok(String::new())
             }
             ["ping", port] => ping(port.parse().map_err(procref::Error::other)?).map_err(Into::into),
-            _ => Err(format!("unknown: {words:?}").into()),
+            _ => match sys::obey(words) {
+                Some(answer) => Ok(answer?),
+                None => Err(format!("unknown: {words:?}").into()),
+            },
         }
     }
 
@@ -159,70 +145,20 @@ impl Client {
         Ok(format!("{pid} {} {generation} {lost} {}", info.port(), info.get("note").unwrap_or("")))
     }
 
-    #[expect(unsafe_code, reason = "the standard library does not fork")]
     fn crowd(&mut self, count: usize) -> procref::Result<String> {
-        let (mut hears, says) = std::io::pipe()?;
-        let mut answers = Vec::new();
-        for _ in 0..count {
-            // SAFETY: this program has no other thread, as it has acquired nothing yet.
-            match unsafe { libc::fork() } {
-                0 => {
-                    // SAFETY: it takes numbers.
-                    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-                    let answer = match self.acquire() {
-                        Ok(_) => b'h',
-                        Err(error) if error.kind() == procref::ErrorKind::LimitReached => b'l',
-                        Err(_) => b'?',
-                    };
-                    let _ = (&says).write_all(&[answer]);
-                    loop {
-                        // SAFETY: it takes nothing.
-                        unsafe { libc::pause() };
-                    }
-                }
-                -1 => break,
-                _ => answers.push(0),
-            }
-        }
-        hears.read_exact(&mut answers)?;
+        let answers = sys::crowd(count, || match self.acquire() {
+            Ok(_) => b'h',
+            Err(error) if error.kind() == procref::ErrorKind::LimitReached => b'l',
+            Err(_) => b'?',
+        })?;
         let of = |what| answers.iter().filter(|&&answer| answer == what).count();
         Ok(format!("{} {}", of(b'h'), of(b'?')))
     }
 
-    #[expect(unsafe_code, reason = "the standard library does not fork")]
-    fn fork_and_stay() -> String {
-        // SAFETY: the child only sleeps.
-        match unsafe { libc::fork() } {
-            0 => loop {
-                // SAFETY: it takes nothing.
-                unsafe { libc::pause() };
-            },
-            pid => pid.to_string(),
-        }
+    /// Forks a child that does something and ends with that code, and waits for its end: says how that was.
+    fn fork(&mut self, child: impl FnOnce(&mut Self) -> i32) -> procref::Result<String> {
+        Ok(sys::fork(|| child(self))?.to_string())
     }
-
-    /// Forks a child that does something, and waits for its end: says how that was.
-    #[expect(unsafe_code, reason = "the standard library does not fork")]
-    fn fork(&mut self, child: impl FnOnce(&mut Self)) -> String {
-        // SAFETY: the child takes no lock that another thread of this program may have held in that instant.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            child(self);
-            exit_of_child(0);
-        }
-        let mut status = 0;
-        // SAFETY: the status is ours.
-        unsafe { libc::waitpid(pid, &mut status, 0) };
-        status.to_string()
-    }
-}
-
-/// Ends a forked child as `exit(3)` does. `std::process::exit` takes a lock before, which the copy of a thread that was just
-/// ending holds for ever.
-#[expect(unsafe_code, reason = "the standard library's exit takes a lock")]
-fn exit_of_child(code: i32) -> ! {
-    // SAFETY: it is the only thread here.
-    unsafe { libc::exit(code) }
 }
 
 struct Callbacks {
@@ -249,7 +185,7 @@ impl Callbacks {
     fn spawn(&self) -> procref::Result<ServiceInfo> {
         let [program, arguments @ ..] = self.config.service.as_slice() else { return Err("no service".into()) };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        sys::alone(&mut command).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         if self.config.hands_over {
             command.arg("handed-over");
         }
@@ -265,8 +201,8 @@ impl Callbacks {
     }
 
     fn is_healthy(&self, info: &ServiceInfo) -> bool {
-        let path = self.config.health.as_deref().unwrap_or(Path::new("/dev/null"));
-        let words = std::fs::read_to_string(path).unwrap_or_default();
+        let words =
+            self.config.health.as_deref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let pid = info.pid().unwrap_or(0).to_string();
         match words.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["bad", number] => *number != pid,
@@ -426,31 +362,6 @@ fn declared(config: &Config) -> ServiceCommand {
     let (program, arguments) = config.service.split_first().expect("a service");
     let mark = std::env::var(MARK).expect("a sandbox");
     ServiceCommand::new(program).args(arguments).env(MARK, mark).ready(Ready::log("ready"))
-}
-
-#[expect(unsafe_code, reason = "the standard library knows no namespaces")]
-fn unshare(what: &str) -> procref::Result<String> {
-    let flags = match what {
-        "undo" => libc::CLONE_SYSVSEM,
-        "ipc" => libc::CLONE_NEWIPC,
-        "pid" => libc::CLONE_NEWPID,
-        "files" => libc::CLONE_FILES,
-        "mount" => libc::CLONE_NEWNS,
-        "time" => 0x80,
-        _ => return Err(format!("unknown: {what}").into()),
-    };
-    // SAFETY: it takes a number.
-    if unsafe { libc::unshare(flags) } == 0 { Ok(String::new()) } else { Err(std::io::Error::last_os_error().into()) }
-}
-
-#[expect(unsafe_code, reason = "the standard library does not change users")]
-fn set_user(user: u32) -> procref::Result<String> {
-    // SAFETY: it takes a number.
-    if unsafe { libc::setgid(user) } != 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
-    // SAFETY: it takes a number.
-    if unsafe { libc::setuid(user) } == 0 { Ok(String::new()) } else { Err(std::io::Error::last_os_error().into()) }
 }
 
 /// Asks a Redis server whether it is there.

@@ -11,19 +11,10 @@
 //! nobody would know of it. With `recorded` it stays all the same if it is what that service's semaphore set records.
 
 use procref_tests::Events;
-use std::fs::File;
+use procref_tests::sys::{self, Requests};
 use std::io::{BufRead, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-const SIGNALS: [(libc::c_int, &str); 5] = [
-    (libc::SIGTERM, "TERM"),
-    (libc::SIGINT, "INT"),
-    (libc::SIGQUIT, "QUIT"),
-    (libc::SIGHUP, "HUP"),
-    (libc::SIGUSR1, "USR1"),
-];
 
 fn main() {
     let (mut log, mut lock, mut ignored, mut delay, mut handed_over) = (None, None, Vec::new(), 0, false);
@@ -46,7 +37,7 @@ fn main() {
     if let Some(program) = arguments.next() {
         become_server(&log, lock, program, arguments);
     }
-    let signals = block_signals();
+    let requests = Requests::listen();
     log.add("birth", what(lock.as_deref()));
     if handed_over {
         let log = log.clone();
@@ -59,7 +50,7 @@ fn main() {
     let _ = std::io::stdout().write_all(b"ready\n");
     let serve = move || {
         loop {
-            let signal = next_signal(&signals);
+            let signal = requests.next();
             log.add("signal", signal);
             if !ignored.iter().any(|ignored| ignored == signal) {
                 break;
@@ -73,7 +64,7 @@ fn main() {
             serve();
             std::process::exit(0);
         });
-        end_thread();
+        sys::end_thread();
     } else {
         serve();
     }
@@ -87,25 +78,13 @@ fn what(lock: Option<&Path>) -> String {
 /// The lock goes with the process into the program, and not to its children.
 fn become_server(log: &Events, lock: Option<PathBuf>, program: String, arguments: impl Iterator<Item = String>) -> ! {
     log.add("birth", what(lock.as_deref()));
-    if let Some(path) = lock {
-        let file = File::options().create(true).append(true).open(path).expect("the lock's file can be opened");
-        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("it is open");
-        if rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-            log.add("overlap", "");
-        }
-        std::mem::forget(file);
+    if let Some(path) = lock
+        && !sys::own_as_program(&path).expect("the lock's file can be opened")
+    {
+        log.add("overlap", "");
     }
-    let error = std::process::Command::new(program).args(arguments).exec();
+    let error = sys::become_program(std::process::Command::new(program).args(arguments));
     panic!("it cannot be run: {error}");
-}
-
-/// Ends this thread, and the process only if it is the only one.
-#[expect(unsafe_code, reason = "the standard library ends a process with its first thread")]
-fn end_thread() -> ! {
-    loop {
-        // SAFETY: nothing of this thread is used by others.
-        unsafe { libc::syscall(libc::SYS_exit, 0) };
-    }
 }
 
 /// Whether this process is the instance of that service. Its starter is gone, so nothing of its doing is still to come.
@@ -128,34 +107,9 @@ fn await_keep(log: &Events, lock: Option<PathBuf>, is_recorded: impl FnOnce() ->
 }
 
 fn take_lock(log: &Events, path: PathBuf) {
-    let file = File::options().create(true).append(true).open(path).expect("the lock's file can be opened");
-    if file.try_lock().is_err() {
-        log.add("overlap", "");
+    match sys::own(&path) {
+        // For as long as this process lives.
+        Some(file) => std::mem::forget(file),
+        None => log.add("overlap", ""),
     }
-    // For as long as this process lives.
-    std::mem::forget(file);
-}
-
-#[expect(unsafe_code, reason = "the standard library has no signal masks")]
-fn block_signals() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises what it is given.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: it is initialised.
-    let mut set = unsafe { set.assume_init() };
-    for (number, _) in SIGNALS {
-        // SAFETY: the set is initialised, and the signal exists.
-        unsafe { libc::sigaddset(&mut set, number) };
-    }
-    // SAFETY: the set is initialised; the old mask is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
-    set
-}
-
-#[expect(unsafe_code, reason = "the standard library does not wait for signals")]
-fn next_signal(set: &libc::sigset_t) -> &'static str {
-    let mut number = 0;
-    // SAFETY: the set is initialised, and the number is ours.
-    unsafe { libc::sigwait(set, &mut number) };
-    SIGNALS.iter().find(|(signal, _)| *signal == number).map_or("?", |(_, name)| name)
 }

@@ -1,7 +1,6 @@
 //! An `acquire` that is dropped: wherever it stands, nothing of it stays.
 
-use crate::kit::{Bed, Phantom, Polled, receive, until};
-use procref::protocol::set::{CLIENTS, LOCK};
+use crate::kit::{Bed, Polled, receive, until};
 use procref::{Builder, ErrorKind, ServiceState, SharedService};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -44,7 +43,7 @@ impl Stages {
     }
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
@@ -69,7 +68,7 @@ fn slow(bed: &Bed, stages: &Stages) -> (Builder, mpsc::Receiver<()>) {
     (builder, stopped)
 }
 
-fn assert_stopped(bed: &Bed, service: &SharedService) {
+pub(crate) fn assert_stopped(bed: &Bed, service: &SharedService) {
     bed.sandbox.assert_nothing_left();
     // The last thread of it may still be on its way out.
     until("the end of it", || service.status().is_ok_and(|status| status.state == ServiceState::Stopped));
@@ -183,45 +182,8 @@ fn waiting_for_a_start_in_this_process() {
     }
 }
 
-fn end_phantom(bed: &Bed, phantom: &Phantom, service: &SharedService) {
-    phantom.add(CLIENTS, -1);
-    assert_stopped(bed, service);
-}
-
-/// Waiting in the kernel for the transition of another process.
-#[test]
-fn waiting_for_another_process() {
-    let runtime = runtime();
-    let _entered = runtime.enter();
-    let bed = Bed::new();
-    let service = bed.service();
-    let phantom = bed.run_for_phantom();
-    phantom.add(LOCK, 1);
-    for polls in 1..=2 {
-        let mut acquire = Polled::new(service.acquire());
-        for _ in 0..polls {
-            acquire.assert_pending();
-        }
-        until("its thread's sleep", || phantom.waiting(LOCK) == 1);
-        assert_eq!(service.count().expect("it is counted"), 2);
-        let status = service.status().expect("it is counted");
-        assert_eq!((status.state, status.clients, status.waiting), (ServiceState::Changing, 2, 1));
-        drop(acquire);
-        until("its withdrawal", || phantom.value(CLIENTS) == 1 && phantom.waiting(LOCK) == 0);
-    }
-    // One that is dropped just when it is given up, and one who comes then.
-    let mut given_up = Polled::new(service.acquire());
-    given_up.assert_pending();
-    drop(given_up);
-    let mut acquire = Polled::new(service.acquire());
-    acquire.assert_pending();
-    phantom.add(LOCK, -1);
-    let handle = acquire.finish().expect("it is joined");
-    assert_eq!(handle.info().pid(), Some(phantom.pid));
-    drop(handle);
-    assert_eq!(phantom.value(CLIENTS), 1);
-    end_phantom(&bed, &phantom, &service);
-    assert_eq!(bed.calls.starts(), 1, "it was only joined");
+fn await_clients(what: &str, service: &SharedService, count: u32) {
+    until(what, || service.status().is_ok_and(|status| status.clients == count));
 }
 
 /// Joined, and the health check awaits.
@@ -244,7 +206,7 @@ fn in_the_health_check_of_a_service_that_others_hold() {
         })
         .build()
         .expect("it can be described");
-    let phantom = bed.run_for_phantom();
+    let (other, pid) = bed.run_for_other();
     for stage in 0..STAGES {
         let mut acquire = Polled::new(service.acquire());
         for at in 0..=stage {
@@ -255,15 +217,16 @@ fn in_the_health_check_of_a_service_that_others_hold() {
                 acquire.woken();
             }
         }
-        assert_eq!(phantom.value(CLIENTS), 2);
+        assert_eq!(service.count().expect("it is counted"), 2);
         drop(acquire);
-        until("its release", || phantom.value(CLIENTS) == 1);
+        await_clients("its release", &service, 1);
     }
     stages.leave.add_permits(STAGES);
     let handle = Polled::new(service.acquire()).finish().expect("it is well");
-    assert_eq!(handle.info().pid(), Some(phantom.pid));
+    assert_eq!(handle.info().pid(), Some(pid));
     drop(handle);
-    end_phantom(&bed, &phantom, &service);
+    other.kill();
+    assert_stopped(&bed, &service);
     assert_eq!(bed.calls.stops(), 0, "the guardian has stopped it");
 }
 
@@ -279,11 +242,11 @@ fn in_the_health_check_as_the_last_client() {
         .on_health_check(|_| std::future::pending())
         .build()
         .expect("it can be described");
-    let phantom = bed.run_for_phantom();
+    let (other, pid) = bed.run_for_other();
     let mut acquire = Polled::new(service.acquire());
     acquire.assert_pending();
-    phantom.add(CLIENTS, -1);
-    assert!(procref::process::is_alive(phantom.pid), "it is held");
+    other.kill();
+    assert!(procref::process::is_alive(pid), "it is held");
     drop(acquire);
     assert_stopped(&bed, &service);
     bed.assert_balanced(1);
@@ -315,7 +278,7 @@ fn at_any_point_of_a_recovery() {
                 })
                 .build()
                 .expect("it can be described");
-            let phantom = bed.run_for_phantom();
+            let (other, pid) = bed.run_for_other();
             let handle = held.then(|| runtime.block_on(service.acquire()).expect("it is joined"));
             well.store(false, Ordering::SeqCst);
             let mut acquire = Polled::new(service.acquire());
@@ -335,12 +298,13 @@ fn at_any_point_of_a_recovery() {
             }
             // The number of the recovered instance is that of its publication.
             until("the recovery", || service.status().is_ok_and(|status| status.generation == 2));
-            until("the references", || phantom.value(CLIENTS) == 1 + i32::from(held));
-            assert!(!procref::process::is_alive(phantom.pid), "what was replaced has gone");
+            await_clients("the references", &service, 1 + u32::from(held));
+            assert!(!procref::process::is_alive(pid), "what was replaced has gone");
             assert_eq!(bed.calls.recoveries(), 1);
             well.store(true, Ordering::SeqCst);
             drop(handle);
-            end_phantom(&bed, &phantom, &service);
+            other.kill();
+            assert_stopped(&bed, &service);
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The kernel's count alone.
 
-use crate::kit::{Bed, key_of, set_under};
+use crate::kit::Bed;
 use procref::{Acquired, ErrorKind, PlatformRefCounter, RefCounter, Released, ServiceState};
-use procref_tests::sandbox::remove_set;
 use std::sync::Barrier;
 
-fn counter(bed: &Bed) -> PlatformRefCounter {
+pub(crate) fn counter(bed: &Bed) -> PlatformRefCounter {
     PlatformRefCounter::new(&bed.name).expect("a good name")
 }
 
@@ -14,7 +13,7 @@ fn first_another_not_last_last() {
     let bed = Bed::new();
     let (one, two) = (counter(&bed), counter(&bed));
     assert_eq!((one.name(), one.count().expect("nothing is there")), (bed.name.as_str(), 0));
-    assert!(bed.sandbox.sets().is_empty(), "a count of nothing makes nothing");
+    assert!(bed.sandbox.objects().is_empty(), "a count of nothing makes nothing");
     for _ in 0..2 {
         assert_eq!(one.acquire().expect("it counts"), Acquired::First);
         assert_eq!(one.acquire().expect("it counts"), Acquired::Another);
@@ -23,7 +22,7 @@ fn first_another_not_last_last() {
         assert_eq!(one.release().expect("it counts"), Released::NotLast);
         assert_eq!(two.release().expect("it counts"), Released::NotLast);
         assert_eq!(one.release().expect("it counts"), Released::Last);
-        assert!(bed.sandbox.sets().is_empty());
+        assert!(bed.sandbox.objects().is_empty());
     }
 }
 
@@ -136,47 +135,6 @@ fn a_counter_and_a_service_of_one_name_do_not_meet() {
     assert_eq!(service.count().expect("it is counted"), 1);
     drop(handle);
     bed.assert_balanced(1);
-}
-
-/// The child's copies are nothing: its drop, its release and its count of itself.
-#[test]
-#[expect(unsafe_code, reason = "fork")]
-fn a_forked_child_has_no_reference() {
-    let bed = Bed::new();
-    let counter = counter(&bed);
-    counter.acquire().expect("it counts");
-    // SAFETY: the child makes a few calls of ours and exits without running anything else of the parent's.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let right = counter.release().is_err_and(|error| error.kind() == ErrorKind::InvalidInput)
-            && counter.count().is_ok_and(|count| count == 1)
-            && counter.acquire().is_ok_and(|acquired| acquired == Acquired::Another);
-        drop(counter);
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(i32::from(!right)) };
-    }
-    let mut status = -1;
-    // SAFETY: this is our child, and the kernel fills the number.
-    let reaped = unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!((reaped, status), (child, 0));
-    assert_eq!(counter.count().expect("it counts"), 1);
-    assert_eq!(counter.release().expect("it counts"), Released::Last);
-}
-
-#[test]
-fn a_set_that_is_removed_is_no_count_of_zero() {
-    let bed = Bed::new();
-    let counter = counter(&bed);
-    counter.acquire().expect("it counts");
-    let set = bed.set();
-    let key = key_of(set);
-    remove_set(set);
-    assert_eq!(counter.count().expect_err("nobody knows").kind(), ErrorKind::SetRemoved);
-    assert_eq!(counter.acquire().expect_err("nobody knows").kind(), ErrorKind::SetRemoved);
-    assert_eq!(counter.release().expect_err("it is counted no longer").kind(), ErrorKind::SetRemoved);
-    assert_eq!(counter.acquire().expect("it counts anew"), Acquired::First);
-    assert_eq!(counter.release().expect("it counts"), Released::Last);
-    assert_eq!(set_under(key), None);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The runtime folder: nice to have, and never trusted.
 
-use crate::kit::{Bed, is_root};
+use crate::kit::Bed;
 use procref::{Builder, ErrorKind, SharedService};
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use procref_tests::sys;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-fn with_metadata(bed: &Bed) -> Builder {
+pub(crate) fn with_metadata(bed: &Bed) -> Builder {
     let calls = Arc::clone(&bed.calls);
     bed.builder().on_first_acquire(move || {
         let calls = Arc::clone(&calls);
@@ -16,7 +16,7 @@ fn with_metadata(bed: &Bed) -> Builder {
 }
 
 /// A service without metadata needs no folder; one with metadata says which folder it is.
-async fn assert_unusable(bed: &Bed, folder: &Path) {
+pub(crate) async fn assert_unusable(bed: &Bed, folder: &Path) {
     let service = bed.builder().runtime_dir(folder).build().expect("it can be described");
     let handle = service.acquire().await.expect("hints are only hints");
     let again = service.acquire().await.expect("it is held");
@@ -53,76 +53,16 @@ async fn that_is_a_file() {
 }
 
 #[tokio::test]
-async fn that_is_a_symlink() {
-    let bed = Bed::new();
-    for target in ["target", "nowhere"] {
-        let (folder, target) = (bed.sandbox.folder().join("link"), bed.sandbox.folder().join(target));
-        if target.ends_with("target") {
-            fs::create_dir(&target).expect("it can be made");
-        }
-        symlink(&target, &folder).expect("it can be made");
-        assert_unusable(&bed, &folder).await;
-        assert!(fs::symlink_metadata(&folder).expect("it is there").is_symlink());
-        fs::remove_file(&folder).expect("it can be removed");
-    }
-}
-
-fn existing(bed: &Bed, mode: u32) -> PathBuf {
-    let folder = bed.sandbox.folder().join("existing");
-    fs::create_dir(&folder).expect("it can be made");
-    fs::set_permissions(&folder, Permissions::from_mode(mode)).expect("it is ours");
-    folder
-}
-
-/// What is refused is not touched: neither written into, nor removed because it is empty.
-#[tokio::test]
-async fn that_others_may_write_into() {
-    let bed = Bed::new();
-    let folder = existing(&bed, 0o777);
-    assert_unusable(&bed, &folder).await;
-    let stat = fs::metadata(&folder).expect("it is there still");
-    assert_eq!(stat.mode() & 0o7777, 0o777);
-}
-
-#[tokio::test]
-async fn that_belongs_to_somebody_else() {
-    if !is_root() {
-        println!("not tested: only root can give a folder away");
-        return;
-    }
-    let bed = Bed::new();
-    let folder = existing(&bed, 0o700);
-    chown(&folder, Some(65534), Some(65534)).expect("root may");
-    assert_unusable(&bed, &folder).await;
-    assert_eq!(fs::metadata(&folder).expect("it is there still").uid(), 65534);
-}
-
-#[tokio::test]
-async fn that_is_read_only() {
-    if is_root() {
-        println!("not tested: root writes everywhere");
-        return;
-    }
-    let bed = Bed::new();
-    let folder = existing(&bed, 0o700);
-    // An empty one would be removed with the first service, and made again for the second.
-    fs::write(folder.join("other"), "mine").expect("it can be written");
-    fs::set_permissions(&folder, Permissions::from_mode(0o500)).expect("it is ours");
-    assert_unusable(&bed, &folder).await;
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("it is ours");
-}
-
-#[tokio::test]
 async fn that_is_ours_is_private_and_emptied() {
     let bed = Bed::new();
     let folder = bed.sandbox.runtime_dir();
     let service = with_metadata(&bed).build().expect("it can be described");
     let handle = service.acquire().await.expect("it starts");
-    assert_eq!(fs::metadata(&folder).expect("it is there").mode() & 0o7777, 0o700);
+    assert!(sys::is_private(&folder));
     let files: Vec<_> = fs::read_dir(&folder).expect("it can be read").map(|entry| entry.expect("one")).collect();
     assert!(!files.is_empty());
     for file in files {
-        assert_eq!(file.metadata().expect("it is there").mode() & 0o7777, 0o600);
+        assert!(sys::is_private(&file.path()));
         assert!(file.file_name().to_string_lossy().starts_with(&bed.name));
     }
     drop(handle);
@@ -134,8 +74,7 @@ async fn that_is_ours_is_private_and_emptied() {
 async fn files_of_others_stay() {
     let bed = Bed::new();
     let folder = bed.sandbox.folder().join("shared");
-    fs::create_dir(&folder).expect("it can be made");
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("it is ours");
+    sys::make_private(&folder);
     fs::write(folder.join("other"), "mine").expect("it can be written");
     let service = with_metadata(&bed).runtime_dir(&folder).build().expect("it can be described");
     drop(service.acquire().await.expect("it starts"));
@@ -144,13 +83,13 @@ async fn files_of_others_stay() {
     assert_eq!(names, ["other"]);
 }
 
-fn info_file(bed: &Bed) -> PathBuf {
+pub(crate) fn info_file(bed: &Bed) -> PathBuf {
     let entries = fs::read_dir(bed.sandbox.runtime_dir()).expect("it is there");
     let mut paths = entries.map(|entry| entry.expect("one").path());
     paths.find(|path| path.extension().is_some_and(|ending| ending == "info")).expect("the metadata is written")
 }
 
-fn assert_lost(service: &SharedService, pid: Option<u32>, what: &str) {
+pub(crate) fn assert_lost(service: &SharedService, pid: Option<u32>, what: &str) {
     let info = service.status().expect("it is counted").info.expect("it runs");
     assert!(info.metadata_lost(), "{what}");
     assert_eq!((info.pid(), info.port(), info.metadata().len()), (pid, 4711, 0), "{what}");
@@ -183,27 +122,8 @@ async fn files_that_are_damaged_lose_metadata_and_nothing_else() {
     fs::create_dir(&file).expect("it can be made");
     assert_lost(&service, pid, "a folder");
     fs::remove_dir(&file).expect("it can be removed");
-    let elsewhere = bed.sandbox.folder().join("elsewhere");
-    fs::write(&elsewhere, &whole).expect("it can be written");
-    symlink(&elsewhere, &file).expect("it can be made");
-    assert_lost(&service, pid, "a symlink");
-    fs::remove_file(&file).expect("it can be removed");
     fs::write(&file, &whole).expect("it can be written");
     assert_eq!(service.status().expect("it is counted").info.as_ref(), Some(handle.info()), "whole again");
-    drop(handle);
-    bed.assert_balanced(1);
-}
-
-/// Nobody blocks on what somebody has put in the place of a file.
-#[tokio::test]
-async fn a_fifo_in_the_place_of_a_file() {
-    let bed = Bed::new();
-    let service = with_metadata(&bed).build().expect("it can be described");
-    let handle = service.acquire().await.expect("it starts");
-    let file = info_file(&bed);
-    fs::remove_file(&file).expect("it can be removed");
-    rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
-    assert_lost(&service, handle.info().pid(), "a FIFO");
     drop(handle);
     bed.assert_balanced(1);
 }

@@ -1,6 +1,7 @@
 //! What lies under our key but is not ours: a clear error, never joined, never removed.
 
-use crate::kit::{Bed, apply, control, is_root, make_set, set_under, until};
+use crate::kit::{Bed, until};
+use crate::sets::{apply, control, is_root, make_set, set_under};
 use procref::protocol::set::{CLIENTS, LAYOUT, LAYOUT_VERSION, Op, PROBE, SEMAPHORES, Snapshot};
 use procref::{Error, ErrorKind, SharedService};
 use procref_tests::sandbox::remove_set;
@@ -190,7 +191,7 @@ fn a_counter_refuses_them_too() {
     counter.acquire().expect("it counts");
     let is_ours = |service: &procref::observe::Observed| service.name() == bed.name;
     assert!(!procref::observe::all().expect("they can be listed").iter().any(is_ours), "a counter is no service");
-    let key = crate::kit::key_of(bed.set());
+    let key = crate::sets::key_of(bed.set());
     counter.release().expect("it counts");
     let foreign = Foreign(make_set(key, SEMAPHORES, 0o606));
     for error in [counter.acquire().map(drop).expect_err("not ours"), counter.count().map(drop).expect_err("not ours")]

@@ -256,11 +256,10 @@ async fn a_predecessor_without_a_process_is_stopped_by_who_comes_next() {
         .build()
         .expect("it can be described");
     let handle = service.acquire().await.expect("it starts");
-    let phantom = crate::kit::Phantom { set: bed.set(), pid: 0 };
-    phantom.add(procref::protocol::set::CLIENTS, 1);
+    let other = bed.other();
     drop(handle);
-    // The last client is "killed": the guardian finds something that it cannot stop, and goes.
-    phantom.add(procref::protocol::set::CLIENTS, -1);
+    // The last client is killed: the guardian finds something that it cannot stop, and goes.
+    other.kill();
     until("the guardian's end", || bed.sandbox.guardians().is_empty());
     assert_eq!(service.status().expect("it is counted").state, ServiceState::Orphaned);
     let handle = service.acquire().await.expect("it starts anew");

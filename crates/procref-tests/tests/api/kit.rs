@@ -1,9 +1,10 @@
-//! What the tests share: a service that is `sleep`, with its callbacks counted, and the kernel's sets as they are.
+//! What the tests share: a service that only stays, with its callbacks counted, and other processes that hold it.
 
-use procref::protocol::set::Op;
 use procref::{Builder, Error, ServiceInfo, SharedService, blocking};
-use procref_tests::Sandbox;
+use procref_tests::actor::Stop;
 use procref_tests::sandbox::{MARK, PATIENCE};
+use procref_tests::sys::{self, Place};
+use procref_tests::{Actor, Config, Sandbox};
 use std::future::Future;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+
+pub(crate) const STEPS: &str = env!("CARGO_BIN_EXE_steps");
 
 /// A service of one test.
 pub(crate) struct Bed {
@@ -31,14 +34,18 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// The service's process: one that ends by SIGTERM.
+    /// The service's process: one that ends when it is asked to.
     pub(crate) fn spawn(&self) -> std::io::Result<u32> {
-        self.spawn_command(Command::new("sleep").arg("1000"))
+        self.spawn_command(Command::new(STEPS).arg("stay"))
     }
 
     pub(crate) fn spawn_command(&self, command: &mut Command) -> std::io::Result<u32> {
-        let child =
-            command.env(MARK, &self.mark).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let child = sys::alone(command)
+            .env(MARK, &self.mark)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let pid = child.id();
         self.children.lock().expect("no panic while it is locked").push(child);
         Ok(pid)
@@ -74,6 +81,7 @@ impl Calls {
 
 impl Bed {
     pub(crate) fn new() -> Self {
+        sys::needs_way_in(env!("CARGO_BIN_EXE_actor"));
         let sandbox = Sandbox::new();
         let calls = Calls {
             mark: sandbox.mark().to_owned(),
@@ -127,56 +135,37 @@ impl Bed {
         self.blocking_builder().build().expect("it can be described")
     }
 
-    /// The identifier of the service's set, which must be there.
-    pub(crate) fn set(&self) -> i32 {
-        let sets = self.sandbox.sets();
-        sets.iter().find(|(_, name)| *name == self.name).expect("the service's set is there").0
-    }
-
-    /// The key of the service's set: looked up in a set that is there for a moment.
-    pub(crate) fn key(&self) -> i32 {
+    /// Where the service is found: looked up in one that is there for a moment.
+    pub(crate) fn place(&self) -> Place {
         let handle = self.blocking_service().acquire().expect("it starts");
-        let key = key_of(self.set());
+        let place = Place::of(&self.name);
         handle.release().expect("it stops");
-        key
+        // Its guardian may take a moment longer.
+        self.sandbox.assert_nothing_left();
+        place
     }
 
-    /// Starts the service and leaves it to a client that is in no process.
-    pub(crate) fn run_for_phantom(&self) -> Phantom {
+    /// Another process that joins the service.
+    pub(crate) fn other(&self) -> Actor {
+        let config = Config { name: self.name.clone(), stop: Stop::None, ..Config::new(&self.sandbox, STEPS) };
+        let mut other = Actor::new(&self.sandbox, env!("CARGO_BIN_EXE_actor"), &config);
+        other.acquire();
+        other
+    }
+
+    /// Starts the service and leaves it to another process: that one, and the service's.
+    pub(crate) fn run_for_other(&self) -> (Actor, u32) {
         let handle = self.blocking_service().acquire().expect("it starts");
-        let set = self.set();
-        let phantom = Phantom { set, pid: handle.info().pid().expect("it is a process") };
-        phantom.add(procref::protocol::set::CLIENTS, 1);
+        let other = self.other();
+        let pid = handle.info().pid().expect("it is a process");
         handle.release().expect("it is left");
-        phantom
+        (other, pid)
     }
 
     pub(crate) fn assert_balanced(&self, started: usize) {
         // First, for it waits until all is over.
         self.sandbox.assert_nothing_left();
         assert_eq!((self.calls.starts(), self.calls.stops()), (started, started), "starts and stops");
-    }
-}
-
-/// A client and, where asked for, a transition that belong to no process: what this process sees of other ones.
-pub(crate) struct Phantom {
-    pub(crate) set: i32,
-    pub(crate) pid: u32,
-}
-
-impl Phantom {
-    /// Changes a semaphore without undo.
-    pub(crate) fn add(&self, sem: u16, delta: i16) {
-        apply(self.set, &[Op { sem, delta, undo: false, wait: false }]);
-    }
-
-    pub(crate) fn value(&self, sem: u16) -> i32 {
-        control(self.set, sem, libc::GETVAL)
-    }
-
-    /// How many sleep until a semaphore is zero.
-    pub(crate) fn waiting(&self, sem: u16) -> i32 {
-        control(self.set, sem, libc::GETZCNT)
     }
 }
 
@@ -249,57 +238,4 @@ pub(crate) fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T>
         source = error.source();
     }
     None
-}
-
-fn rows() -> Vec<(i32, i32)> {
-    let list = std::fs::read_to_string("/proc/sysvipc/sem").expect("the kernel lists the sets");
-    let numbers = |row: &str| {
-        let mut words = row.split_whitespace();
-        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
-    };
-    list.lines().skip(1).filter_map(numbers).collect()
-}
-
-pub(crate) fn key_of(set: i32) -> i32 {
-    rows().into_iter().find(|&(_, id)| id == set).expect("the set is there").0
-}
-
-/// The set under a key, named or not.
-pub(crate) fn set_under(key: i32) -> Option<i32> {
-    rows().into_iter().find(|&(other, _)| other == key).map(|(_, id)| id)
-}
-
-#[expect(unsafe_code, reason = "there is no safe wrapper for semget")]
-pub(crate) fn make_set(key: i32, semaphores: usize, mode: i32) -> i32 {
-    let flags = libc::IPC_CREAT | libc::IPC_EXCL;
-    // SAFETY: semget takes three numbers.
-    let id = unsafe { libc::semget(key, semaphores as i32, flags | mode) };
-    assert!(id >= 0, "the set can be made: {}", std::io::Error::last_os_error());
-    id
-}
-
-#[expect(unsafe_code, reason = "there is no safe wrapper for semctl")]
-pub(crate) fn control(set: i32, sem: u16, command: i32) -> i32 {
-    // SAFETY: the commands that are used here take no argument.
-    let value = unsafe { libc::semctl(set, sem.into(), command) };
-    assert!(value >= 0, "the set is there: {}", std::io::Error::last_os_error());
-    value
-}
-
-#[expect(unsafe_code, reason = "there is no safe wrapper for semop")]
-pub(crate) fn apply(set: i32, ops: &[Op]) {
-    let mut raw: Vec<_> = ops
-        .iter()
-        .map(|op| {
-            assert!(!op.undo && !op.wait, "what a test does to a set stays, at once");
-            libc::sembuf { sem_num: op.sem, sem_op: op.delta, sem_flg: libc::IPC_NOWAIT as i16 }
-        })
-        .collect();
-    // SAFETY: the kernel reads as many operations as there are.
-    let result = unsafe { libc::semop(set, raw.as_mut_ptr(), raw.len()) };
-    assert_eq!(result, 0, "the operations apply: {}", std::io::Error::last_os_error());
-}
-
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }

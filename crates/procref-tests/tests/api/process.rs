@@ -1,22 +1,27 @@
 //! Processes: alive, asked, forced, and never a stranger.
 
-use crate::kit::{Bed, is_root, until};
+use crate::kit::{Bed, STEPS};
 use procref::process::{self, Process, SignalOutcome};
+use procref_tests::sys::{self, End};
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-fn sleep(bed: &Bed) -> Child {
-    bed.sandbox.command("sleep").arg("1000").spawn().expect("sleep starts")
+/// One that ends when it is asked to.
+pub(crate) fn sleep(bed: &Bed) -> Child {
+    helper(bed, &["say=ready", "stay"])
 }
 
-/// One that ignores SIGTERM, and does so already.
+/// One that does not, and does so already.
 fn stubborn(bed: &Bed) -> Child {
-    let script = "trap '' TERM; echo ready; exec sleep 1000";
-    let mut child =
-        bed.sandbox.command("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().expect("a shell starts");
+    helper(bed, &["deaf", "say=ready", "stay"])
+}
+
+fn helper(bed: &Bed, steps: &[&str]) -> Child {
+    let mut command = bed.sandbox.command(STEPS);
+    let mut child = sys::alone(&mut command).args(steps).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut ready = [0; 6];
-    child.stdout.take().expect("it is piped").read_exact(&mut ready).expect("it says so");
+    child.stdout.as_mut().expect("it is piped").read_exact(&mut ready).expect("it says so");
     child
 }
 
@@ -34,6 +39,10 @@ fn no_process() {
 
 #[test]
 fn terminated_and_a_zombie() {
+    if !sys::can_ask() {
+        println!("not tested: this system asks nobody to end");
+        return;
+    }
     let bed = Bed::new();
     let mut child = sleep(&bed);
     let held = Process::from_pid(child.id()).expect("no error").expect("it lives");
@@ -54,6 +63,10 @@ fn terminated_and_a_zombie() {
 
 #[test]
 fn killed() {
+    if !sys::can_ask() {
+        println!("not tested: this system asks nobody to end");
+        return;
+    }
     let bed = Bed::new();
     let mut child = stubborn(&bed);
     let held = Process::from_pid(child.id()).expect("no error").expect("it lives");
@@ -66,10 +79,14 @@ fn killed() {
 
 #[test]
 fn stopped_with_grace() {
+    if !sys::can_ask() {
+        println!("not tested: this system asks nobody to end");
+        return;
+    }
     let bed = Bed::new();
     let mut child = sleep(&bed);
     assert!(process::stop(child.id(), Duration::from_secs(1000)).expect("it is ours"));
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().expect("it ended")), Some(libc::SIGTERM));
+    assert_eq!(sys::end_of(child.wait().expect("it ended")), End::Asked);
 }
 
 #[test]
@@ -84,50 +101,6 @@ fn stopped_by_force() {
             process::stop(child.id(), Duration::from_millis(10))
         };
         assert!(stopped.expect("it is ours"));
-        let status = child.wait().expect("it ended");
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+        assert_eq!(sys::end_of(child.wait().expect("it ended")), End::Killed);
     }
-}
-
-/// A process that stands still takes SIGTERM only when it goes on: force does not wait for that.
-#[test]
-fn a_stopped_process_is_stopped_by_force() {
-    let bed = Bed::new();
-    let mut child = sleep(&bed);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("it is ours");
-    until("its standstill", || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it is there");
-        stat.contains(") T ")
-    });
-    assert!(process::is_alive(child.id()));
-    assert!(process::stop(child.id(), Duration::from_millis(10)).expect("it is ours"));
-    child.wait().expect("it can be reaped");
-}
-
-#[test]
-fn another_users_process() {
-    // This is process 1.
-    if is_root() {
-        println!("not tested: root may signal everybody");
-        return;
-    }
-    assert!(process::is_alive(1));
-    assert_eq!(process::terminate(1), SignalOutcome::NotPermitted);
-    assert_eq!(process::kill(1), SignalOutcome::NotPermitted);
-    let error = process::stop(1, Duration::ZERO).expect_err("it is somebody else's");
-    assert!(error.to_string().contains("cannot signal the process 1"), "{error}");
-}
-
-/// The number of a thread that is not its process's first is no process's.
-#[test]
-fn the_number_of_a_thread() {
-    std::thread::spawn(|| {
-        let thread = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
-        assert_ne!(thread, std::process::id());
-        assert!(!process::is_alive(thread));
-        assert_eq!(process::terminate(thread), SignalOutcome::NotRunning);
-    })
-    .join()
-    .expect("no panic");
 }

@@ -1,6 +1,6 @@
 //! The last release: once, from wherever it comes, and the service really stops.
 
-use crate::kit::{Bed, Polled, cause, receive};
+use crate::kit::{Bed, Polled, STEPS, cause, receive};
 use procref::{ErrorKind, StopLadder, StopSignal};
 use std::cell::RefCell;
 use std::future::pending;
@@ -100,7 +100,7 @@ fn a_callback_that_panics_in_a_drop_while_a_panic_unwinds() {
 }
 
 thread_local! {
-    static KEPT: RefCell<Option<procref::ServiceHandle>> = const { RefCell::new(None) };
+    static KEPT: RefCell<Option<procref::ServiceHandle>> = RefCell::default();
 }
 
 #[test]
@@ -256,18 +256,20 @@ async fn a_callback_that_hangs() {
 #[tokio::test]
 async fn a_service_that_ignores_its_callback_is_stopped_by_force() {
     let bed = Bed::new();
-    let calls = Arc::clone(&bed.calls);
+    let (calls, deaf) = (Arc::clone(&bed.calls), bed.sandbox.folder().join("deaf"));
     let service = bed
         .builder()
         .stop_ladder(StopLadder::new(StopSignal::Terminate, Duration::from_millis(20)))
         .on_first_acquire(move || {
-            let calls = Arc::clone(&calls);
+            let (calls, told) = (Arc::clone(&calls), deaf.clone());
             async move {
-                // An ignored signal stays ignored after exec.
-                let pid = calls.spawn_command(Command::new("sh").args(["-c", "trap '' TERM; exec sleep 1000"]))?;
-                crate::kit::until("the trap", || {
-                    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
-                });
+                let mut command = Command::new(STEPS);
+                let pid = calls.spawn_command(command.args([
+                    "deaf".into(),
+                    format!("add={}=yes", told.display()),
+                    "stay".into(),
+                ]))?;
+                crate::kit::until("the deafness", || told.exists());
                 Ok(procref::ServiceInfo::from_pid(pid))
             }
         })

@@ -1,7 +1,9 @@
 //! A set that is removed under a live client: counted no longer, and never "the count is 0".
 
-use crate::kit::{Bed, set_under};
-use procref::{ErrorKind, ServiceState};
+use crate::counter::counter;
+use crate::kit::Bed;
+use crate::sets::{key_of, set_under};
+use procref::{Acquired, ErrorKind, RefCounter, Released, ServiceState};
 use procref_tests::sandbox::{PATIENCE, hold, remove_set, wait_for_end};
 use std::time::Instant;
 
@@ -12,7 +14,7 @@ async fn what_holds_holds_and_the_second_witness_stops_it() {
     let first = service.acquire().await.expect("it starts");
     let process = hold(first.info().pid().expect("it is a process"));
     let set = bed.set();
-    let key = crate::kit::key_of(set);
+    let key = key_of(set);
     remove_set(set);
 
     let second = service.acquire().await.expect("it is held: no semaphore is asked");
@@ -106,7 +108,7 @@ async fn no_second_instance_starts_beside_one_that_is_counted_no_longer() {
         procref::process::kill(guardian);
         assert!(wait_for_end(&held, Instant::now() + PATIENCE));
     }
-    let key = crate::kit::key_of(phantom.set);
+    let key = key_of(phantom.set);
     remove_set(phantom.set);
     let errors = [
         service.count().expect_err("nobody knows"),
@@ -126,4 +128,20 @@ async fn no_second_instance_starts_beside_one_that_is_counted_no_longer() {
     assert_eq!(service.count().expect("nothing runs"), 0);
     service.acquire().await.expect("it is started anew").release().await.expect("it stops");
     assert_eq!((bed.calls.starts(), bed.calls.stops()), (2, 1));
+}
+
+#[test]
+fn a_counters_set_is_no_count_of_zero() {
+    let bed = Bed::new();
+    let counter = counter(&bed);
+    counter.acquire().expect("it counts");
+    let set = bed.set();
+    let key = key_of(set);
+    remove_set(set);
+    assert_eq!(counter.count().expect_err("nobody knows").kind(), ErrorKind::SetRemoved);
+    assert_eq!(counter.acquire().expect_err("nobody knows").kind(), ErrorKind::SetRemoved);
+    assert_eq!(counter.release().expect_err("it is counted no longer").kind(), ErrorKind::SetRemoved);
+    assert_eq!(counter.acquire().expect("it counts anew"), Acquired::First);
+    assert_eq!(counter.release().expect("it counts"), Released::Last);
+    assert_eq!(set_under(key), None);
 }

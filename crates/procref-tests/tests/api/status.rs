@@ -1,7 +1,6 @@
 //! What is said of a service by who takes no part in it.
 
-use crate::kit::{Bed, receive, set_under, until};
-use procref::protocol::set::{CLIENTS, LOCK};
+use crate::kit::{Bed, receive};
 use procref::{ServiceState, Status};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -9,13 +8,13 @@ use std::time::Duration;
 #[test]
 fn looking_makes_nothing() {
     let bed = Bed::new();
-    let (key, service) = (bed.key(), bed.blocking_service());
+    let (place, service) = (bed.place(), bed.blocking_service());
     assert_eq!(service.count().expect("nothing is there"), 0);
     let Status { state, clients, waiting, guardian, info, generation, .. } =
         service.status().expect("nothing is there");
     assert_eq!((state, clients, waiting, guardian, generation), (ServiceState::Stopped, 0, 0, None, 0));
     assert_eq!(info, None);
-    assert_eq!(set_under(key), None);
+    assert!(place.is_empty());
     assert!(!bed.sandbox.runtime_dir().exists());
     assert_eq!(bed.sandbox.guardians(), [0_u32; 0]);
 }
@@ -69,26 +68,6 @@ fn through_a_life() {
         releaser.join().expect("no panic").expect("it stops");
     });
     assert_eq!(state().state, ServiceState::Stopped);
-}
-
-#[test]
-fn those_who_wait_are_counted() {
-    let bed = Bed::new();
-    let service = bed.blocking_service();
-    let phantom = bed.run_for_phantom();
-    phantom.add(LOCK, 1);
-    std::thread::scope(|scope| {
-        let acquires = scope.spawn(|| service.acquire());
-        until("its sleep", || phantom.waiting(LOCK) == 1);
-        let status = service.status().expect("it is counted");
-        assert_eq!((status.state, status.clients, status.waiting), (ServiceState::Changing, 2, 1));
-        phantom.add(LOCK, -1);
-        let handle = acquires.join().expect("no panic").expect("it is joined");
-        assert_eq!(service.status().expect("it is counted").waiting, 0);
-        phantom.add(CLIENTS, -1);
-        drop(handle);
-    });
-    bed.assert_balanced(1);
 }
 
 #[test]

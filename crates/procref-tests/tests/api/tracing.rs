@@ -102,11 +102,11 @@ async fn each_transition_is_told_with_the_name() {
     told(Level::DEBUG, "outcome=Stopped");
     assert!(said_of(&bed.name).iter().all(|(level, _)| *level > Level::WARN), "nothing to warn of");
 
-    let phantom = bed.run_for_phantom();
+    let (other, _) = bed.run_for_other();
     drop(bed.blocking_service().acquire().expect("it is joined"));
     told(Level::DEBUG, "outcome=Joined");
     told(Level::DEBUG, "outcome=Left");
-    phantom.add(procref::protocol::set::CLIENTS, -1);
+    other.kill();
     bed.sandbox.assert_nothing_left();
 }
 

@@ -1,6 +1,7 @@
 //! When nobody holds it any more: the release of the last one, which waits for the guardian, and what is left of a start.
 
-use crate::{builder, held, log_of, script};
+use crate::surroundings::shell;
+use crate::{STEPS, builder, held, log_of};
 use procref::ready::Ready;
 use procref::{ErrorKind, ServiceState, StopLadder, StopSignal};
 use procref_tests::Sandbox;
@@ -18,7 +19,7 @@ fn it_waits_for_a_guardian_that_is_still_at_work() {
     /// The time of all steps, with what SIGKILL is given, and more.
     const LADDER: Duration = Duration::from_secs(11);
     let sandbox = Sandbox::new();
-    let command = script(&sandbox, "echo done; exec sleep 1000").ready(Ready::log("done"));
+    let command = shell(&sandbox, "echo done; exec sleep 1000").ready(Ready::log("done"));
     let ladder = StopLadder::new(StopSignal::Terminate, GRACE);
     let service = builder(&sandbox, "slow").stop_ladder(ladder).command(command).build().expect("it can be described");
     let handle = service.acquire().expect("it starts");
@@ -41,7 +42,7 @@ fn it_waits_for_the_next_guardian_where_one_is_killed_as_it_stops_the_service() 
     let sandbox = Sandbox::new();
     // The second signal ends it.
     let text = "trap 'echo once; trap - TERM' TERM; sleep 1001 & echo done; while :; do wait; done";
-    let command = script(&sandbox, text).ready(Ready::log("done"));
+    let command = shell(&sandbox, text).ready(Ready::log("done"));
     let ladder = StopLadder::new(StopSignal::Terminate, Duration::from_secs(5));
     let service = builder(&sandbox, "alone").stop_ladder(ladder).command(command).build().expect("it can be described");
     let handle = service.acquire().expect("it starts");
@@ -63,7 +64,7 @@ fn it_waits_for_the_next_guardian_where_one_is_killed_as_it_stops_the_service() 
 fn no_descendant_stays_that_lives_without_its_main_thread() {
     let sandbox = Sandbox::new();
     let text = format!("{} headless & echo done; exec sleep 1000", env!("CARGO_BIN_EXE_holder"));
-    let command = script(&sandbox, &text).ready(Ready::log("done"));
+    let command = shell(&sandbox, &text).ready(Ready::log("done"));
     let service = builder(&sandbox, "headless").command(command).build().expect("it can be described");
     let handle = service.acquire().expect("it starts");
     assert_eq!(log_of(&handle), "done\n");
@@ -85,7 +86,7 @@ fn no_descendant_stays_that_lives_without_its_main_thread() {
 fn a_set_removed_and_a_starter_killed_before_it_is_published_let_no_second_one_begin() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
-    command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("forked");
+    command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).args([STEPS, "forked"]);
     let next = held(&sandbox, "s");
     let (mut starter, mut killed, mut seen) = (0, None, None);
     trace(&sandbox, command, Follow::Forks, |stop| {
@@ -106,7 +107,7 @@ fn a_set_removed_and_a_starter_killed_before_it_is_published_let_no_second_one_b
         }
         let becomes_service = stop.number == libc::SYS_execve
             && stop.side == Side::Entry
-            && stop.read_text(stop.args[0]).is_ok_and(|path| path.ends_with("/sh"));
+            && stop.read_text(stop.args[0]).is_ok_and(|path| path == STEPS);
         if !becomes_service || seen.is_some() {
             return Then::Go;
         }

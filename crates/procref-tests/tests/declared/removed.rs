@@ -1,6 +1,7 @@
 //! Sets that are removed under a declared service: whoever then knows of it leaves nothing of it behind.
 
-use crate::{Client, builder, held, script, service_of};
+use crate::surroundings::shell;
+use crate::{Client, STEPS, builder, does, held, service_of};
 use procref::ErrorKind;
 use procref::ready::Ready;
 use procref_tests::sandbox::{self, Found, PATIENCE, Sandbox, has_ended, wait_for_end};
@@ -11,10 +12,10 @@ fn remove_set(sandbox: &Sandbox, name: &str) {
     sandbox::remove_set(sets.iter().find(|(_, other)| *other == sandbox.name(name)).expect("the set is there").0);
 }
 
-/// The process with this title, when it is there.
+/// The process that is made of just this, when it is there.
 fn find(sandbox: &Sandbox, title: &str) -> Found {
     loop {
-        match sandbox.processes().into_iter().find(|process| process.title.starts_with(title)) {
+        match sandbox.processes().into_iter().find(|process| does(process, title)) {
             Some(process) => break process,
             None => std::thread::yield_now(),
         }
@@ -29,7 +30,7 @@ fn while_it_becomes_ready() {
     for (name, end) in [("ready", "echo done; exec sleep 1000"), ("fails", "exit 3")] {
         let go = sandbox.folder().join(name);
         let text = format!("setsid sleep 1001 & until test -e {}; do sleep 0.01; done; {end}", go.display());
-        let command = script(&sandbox, &text).ready(Ready::log("done"));
+        let command = shell(&sandbox, &text).ready(Ready::log("done"));
         let service = builder(&sandbox, name).command(command).build().expect("it can be described");
         let descendant = std::thread::scope(|scope| {
             let starter = scope.spawn(|| service.acquire());
@@ -54,7 +55,7 @@ fn while_it_becomes_ready() {
 fn while_it_becomes_ready_and_the_starter_is_killed() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
-    command.args([sandbox.name("strays")]).arg(sandbox.runtime_dir()).arg("strays");
+    command.args([sandbox.name("strays")]).arg(sandbox.runtime_dir()).args([STEPS, "strays"]);
     let mut starter = command.spawn().expect("it starts");
     let processes = ["sleep 1000", "sleep 1001"].map(|title| find(&sandbox, title));
     remove_set(&sandbox, "strays");
@@ -73,7 +74,7 @@ fn and_then_its_process_dies() {
     let sandbox = Sandbox::new();
     let _client = Client::new(&sandbox, "dies", "forked");
     let (service, _) = service_of(&sandbox, "dies");
-    let descendant = find(&sandbox, "sleep 1001");
+    let descendant = find(&sandbox, &format!("{STEPS} stay"));
     remove_set(&sandbox, "dies");
     rustix::process::pidfd_send_signal(&service, rustix::process::Signal::KILL).expect("it lives");
     assert!(wait_for_end(&service, Instant::now() + PATIENCE));

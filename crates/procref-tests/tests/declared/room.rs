@@ -1,6 +1,7 @@
 //! Where there is no room.
 
-use crate::{builder, script};
+use crate::builder;
+use crate::surroundings::shell;
 use procref::ErrorKind;
 use procref::ready::Ready;
 use procref_tests::Sandbox;
@@ -35,7 +36,7 @@ fn a_service_that_cannot_say_that_it_is_ready_is_said_to_have_no_room() {
     let error = with_little_room(&sandbox, || {
         let mut filling = std::fs::File::create(sandbox.runtime_dir().join("filling")).expect("it can be made");
         while filling.write_all(&[1; 4096]).is_ok() {}
-        let command = script(&sandbox, "echo done; exec sleep 1000").ready(Ready::log("done"));
+        let command = shell(&sandbox, "echo done; exec sleep 1000").ready(Ready::log("done"));
         let service = builder(&sandbox, "full").start_timeout(Duration::from_secs(1)).command(command);
         service.build().expect("it can be described").acquire().map(drop).expect_err("it does not say that it is ready")
     });

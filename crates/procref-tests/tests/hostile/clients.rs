@@ -101,7 +101,7 @@ fn dumping_core() {
         let world = World::new(kind);
         let mut command = world.sandbox.command("prlimit");
         command.args(["--core=unlimited", ACTOR]).current_dir(world.sandbox.folder());
-        let mut client = Actor::of(command, &world.config, 0);
+        let mut client = Actor::of(command, &world.config);
         assert_eq!(client.ask("grow 524288").as_deref(), Ok(""));
         let pid = client.acquire().pid;
         let service = hold(pid);

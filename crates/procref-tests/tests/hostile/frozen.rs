@@ -56,7 +56,7 @@ impl Drop for Freezer {
             let name = if self.second { "cgroup.freeze" } else { "freezer.state" };
             let _ = fs::write(self.folder.join(name), if self.second { "0" } else { "THAWED" });
             let members = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
-            for process in members.lines().filter_map(|pid| procref_tests::sandbox::try_hold(pid.parse().ok()?)) {
+            for process in members.lines().filter_map(|pid| procref_tests::sys::open(pid.parse().ok()?)) {
                 let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
                 let _ = procref_tests::sandbox::wait_for_end(&process, std::time::Instant::now() + PATIENCE);
             }

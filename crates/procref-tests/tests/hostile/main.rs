@@ -13,6 +13,9 @@
 //! | refusals that are only told, sandboxes | `syscalls`: `broken`; `proof`: `fail`, `full` |
 //! | a set removed at every step | `proof`: `remove` |
 
+// The crate's documentation says why.
+#![cfg(target_os = "linux")]
+
 mod clients;
 mod clock;
 mod crowd;

@@ -68,7 +68,7 @@ impl World {
         let (program, arguments) = words.split_first().expect("a command");
         let mut command = self.sandbox.command(program);
         command.args(arguments).arg(ACTOR);
-        Actor::of(command, &self.config, 0)
+        Actor::of(command, &self.config)
     }
 
     pub(crate) fn observer(&self) -> SharedService {

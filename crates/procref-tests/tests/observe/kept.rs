@@ -1,11 +1,12 @@
 //! References that are kept.
 
-use crate::{Declared, World, await_end, await_program, observed};
+use crate::clients::clients;
+use crate::{Declared, World, await_end, observed};
 use procref::ServiceState;
 use procref_tests::Sandbox;
 use procref_tests::actor::until;
-use procref_tests::sandbox::{has_ended, hold, remove_set};
-use rustix::process::{Signal, pidfd_send_signal};
+use procref_tests::sandbox::{has_ended, hold};
+use procref_tests::sys;
 
 #[test]
 fn it_is_not_released_any_more() {
@@ -51,31 +52,6 @@ fn by_another_program() {
     await_end(&service);
 }
 
-/// The second witness holds where nobody is counted any more.
-#[test]
-fn by_another_program_and_the_set_is_removed() {
-    let world = World::new();
-    let [mut actor, mut other] = [world.actor(), world.actor()];
-    let service = hold(actor.acquire().pid);
-    other.acquire();
-    assert_eq!(actor.ask("keep").as_deref(), Ok(""));
-    actor.tell("exec cat");
-    await_program(actor.pid(), "cat");
-    for (set, _) in world.sandbox.sets() {
-        remove_set(set);
-    }
-    let guardian = hold(world.sandbox.guardians()[0]);
-    other.kill();
-    assert!(!has_ended(&guardian));
-    assert!(!has_ended(&service));
-    // It says something, so it runs: the guardian had the time to see that the other one has gone.
-    actor.tell("still here");
-    actor.expect("still here");
-    assert!(!has_ended(&service));
-    actor.kill();
-    await_end(&service);
-}
-
 #[test]
 fn a_declared_service_by_another_program() {
     let sandbox = Sandbox::new();
@@ -97,7 +73,7 @@ fn a_declared_service_by_another_program() {
         let kept = Declared::new(&sandbox, &name, &[way, "sleep", "1000"]);
         await_program(kept.child.id(), "sleep");
         let (service, guardian) = service_of(&name);
-        pidfd_send_signal(&guardian, Signal::KILL).expect("it lives");
+        sys::kill(&guardian);
         await_end(&guardian);
         // Nobody replaces it: the program that did is gone.
         assert_eq!(observed(&sandbox, &name).status().expect("it is known").guardian, None);
@@ -107,4 +83,46 @@ fn a_declared_service_by_another_program() {
         let finished = observed(&sandbox, &name).finish_leftovers(&procref::StopLadder::kill()).expect("it can be");
         assert_eq!(finished, procref::observe::Leftovers::Finished);
     }
+}
+
+/// Its children inherit what it keeps, and are no clients.
+#[test]
+fn one_that_became_another_program() {
+    let world = World::new();
+    let mut actor = world.actor();
+    actor.acquire();
+    assert_eq!(actor.ask("keep").as_deref(), Ok(""));
+    actor.tell("exec sh -c read${IFS}line;sleep${IFS}1000&echo${IFS}$!;wait");
+    await_program(actor.pid(), "sh");
+    actor.tell("on");
+    let child = hold(actor.line().and_then(|pid| pid.parse().ok()).expect("its child"));
+    assert_eq!(clients(&world.observed()), (1, vec![(actor.pid(), "sh".to_owned())]));
+    sys::kill(&child);
+}
+
+/// A child has the memory and the descriptors, and no reference.
+#[test]
+fn a_forked_child_is_no_client() {
+    let world = World::new();
+    let [mut first, mut second] = [world.actor(), world.actor()];
+    first.acquire();
+    second.acquire();
+    let mut both = [first.pid(), second.pid()].map(|pid| (pid, "actor".to_owned()));
+    both.sort();
+    let children = [&mut first, &mut second].map(|actor| {
+        let pid = actor.ask("fork-stay").expect("it forks").parse().expect("a number");
+        hold(pid)
+    });
+    assert_eq!(clients(&world.observed()), (2, both.to_vec()));
+    for child in children {
+        sys::kill(&child);
+        await_end(&child);
+    }
+    assert_eq!(clients(&world.observed()), (2, both.to_vec()));
+}
+
+/// Waits until that process has become that program.
+pub(crate) fn await_program(pid: u32, program: &str) {
+    let comm = format!("/proc/{pid}/comm");
+    until("the other program", || (std::fs::read_to_string(&comm).ok()?.trim_end() == program).then_some(()));
 }

@@ -1,18 +1,26 @@
 //! Looking on without taking part, and references that are kept.
 
 mod clients;
-mod kept;
 mod leftovers;
 mod stop;
 mod wait;
 
+procref_tests::linux_only! { "fork(2) and execve(2)":
+    mod kept;
+}
+procref_tests::linux_only! { "a guardian for each service, a process of its own: it can be killed, and leave an orphan":
+    mod orphans;
+}
+procref_tests::linux_only! { "semaphore sets that are removed":
+    mod removed;
+}
+
 use procref::observe::{self, Observed};
 use procref::{ServiceState, Status};
 use procref_tests::actor::until;
-use procref_tests::sandbox::{PATIENCE, hold, snapshot, wait_for_end};
+use procref_tests::sandbox::{PATIENCE, hold, wait_for_end};
+use procref_tests::sys::{self, Held};
 use procref_tests::{Actor, Config, Sandbox};
-use rustix::fd::OwnedFd;
-use rustix::process::{Signal, pidfd_send_signal};
 use std::io::Read as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +28,7 @@ use std::time::{Duration, Instant};
 const ACTOR: &str = env!("CARGO_BIN_EXE_actor");
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
 const HOLDER: &str = env!("CARGO_BIN_EXE_holder");
+const STEPS: &str = env!("CARGO_BIN_EXE_steps");
 
 /// Longer than any test, in milliseconds.
 const LONG: u64 = 3_600_000;
@@ -55,27 +64,13 @@ impl World {
     fn state(&self) -> ServiceState {
         self.status().state
     }
-
-    /// Kills the guardian and these clients, none of which can do anything any more when the first one goes.
-    fn kill_all(&self, clients: Vec<Actor>) {
-        let guardian = hold(self.status().guardian.expect("a guardian"));
-        for client in &clients {
-            client.signal(Signal::STOP);
-            let stat = format!("/proc/{}/stat", client.pid());
-            until("it is stopped", || std::fs::read_to_string(&stat).ok()?.contains(") T ").then_some(()));
-        }
-        // First, for in its sleep it would see the last of them go.
-        pidfd_send_signal(&guardian, Signal::KILL).expect("it lives");
-        await_end(&guardian);
-        clients.into_iter().for_each(Actor::kill);
-    }
 }
 
 fn observed(sandbox: &Sandbox, name: &str) -> Observed {
     Observed::new(&sandbox.name(name)).expect("a good name").runtime_dir(sandbox.runtime_dir())
 }
 
-fn await_end(held: &OwnedFd) {
+fn await_end(held: &Held) {
     assert!(wait_for_end(held, Instant::now() + PATIENCE), "a process does not end");
 }
 
@@ -87,23 +82,23 @@ fn is_listed(name: &str) -> bool {
 #[derive(Debug)]
 struct Declared {
     child: Child,
-    process: OwnedFd,
+    process: Held,
 }
 
 impl Declared {
     fn new(sandbox: &Sandbox, name: &str, way: &[&str]) -> Self {
         let mut command = sandbox.command(HOLDER);
-        command.arg(sandbox.name(name)).arg(sandbox.runtime_dir()).args(way);
+        command.arg(sandbox.name(name)).arg(sandbox.runtime_dir()).arg(STEPS).args(way);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut said = [0; 6];
+        let mut said = [0; 5];
         child.stdout.as_mut().expect("it is a pipe").read_exact(&mut said).expect("it holds the service");
-        assert_eq!(&said, b"holds\n");
+        assert_eq!(&said, b"holds");
         let process = hold(child.id());
         Self { child, process }
     }
 
     fn kill(&self) {
-        pidfd_send_signal(&self.process, Signal::KILL).expect("it lives");
+        sys::kill(&self.process);
         await_end(&self.process);
     }
 }
@@ -113,12 +108,6 @@ impl Drop for Declared {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Waits until that process has become that program.
-fn await_program(pid: u32, program: &str) {
-    let comm = format!("/proc/{pid}/comm");
-    until("the other program", || (std::fs::read_to_string(&comm).ok()?.trim_end() == program).then_some(()));
 }
 
 #[test]
@@ -158,16 +147,10 @@ fn what_is_left_of_a_linger() {
     // Each linger is whole again.
     second.acquire();
     assert_eq!(world.status().linger_left, None, "it is held again");
-    // In the very instant in which somebody came.
-    let told = world.sandbox.sets().into_iter().filter_map(|(set, _)| snapshot(set)?.linger_until());
-    assert_eq!(told.count(), 0);
     let came = Instant::now();
     second.kill();
     let again = until("it lingers again", || world.status().linger_left.filter(|left| *left > after));
     assert!(again > whole - came.elapsed() - Duration::from_millis(2), "{again:?}");
-    // What a guardian that was killed has left does not count.
-    world.kill_all(Vec::new());
-    assert_eq!((world.state(), world.status().linger_left), (ServiceState::Orphaned, None));
     let stopped = world.observed().stop(&procref::StopLadder::kill(), false);
     assert_eq!(stopped.expect("nobody holds it"), observe::Stopped::Stopped);
 }

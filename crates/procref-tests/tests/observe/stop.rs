@@ -1,16 +1,11 @@
 //! Stopping by hand.
 
 use crate::{Declared, LONG, World, await_end, observed};
-use procref::blocking::SharedService;
 use procref::observe::Stopped;
-use procref::{ErrorKind, ServiceInfo, ServiceState, StopLadder};
+use procref::{ErrorKind, ServiceState, StopLadder};
 use procref_tests::Sandbox;
 use procref_tests::actor::{Gate, until};
-use procref_tests::sandbox::{Found, has_ended, hold, remove_set};
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use procref_tests::sandbox::{Found, has_ended, hold};
 
 #[test]
 fn nothing_to_stop() {
@@ -30,7 +25,10 @@ fn what_is_held_is_not_stopped_but_by_force() {
     let error = world.observed().stop(&StopLadder::default(), false).expect_err("it is held");
     assert_eq!((error.kind(), error.service_name()), (ErrorKind::InUse, Some(world.config.name.as_str())));
     let text = error.to_string();
-    for said in ["2 processes", &format!("{} (actor)", first.pid()), &format!("{} (actor)", second.pid())] {
+    let suffix = std::env::consts::EXE_SUFFIX;
+    for said in
+        ["2 processes", &format!("{} (actor{suffix})", first.pid()), &format!("{} (actor{suffix})", second.pid())]
+    {
         assert!(text.contains(said), "{said:?} in {text}");
     }
     assert!(!has_ended(&service));
@@ -68,93 +66,39 @@ fn what_is_being_started_is_held() {
     actor.acquired().expect("it starts");
 }
 
-#[test]
-fn what_lingers_is_stopped_by_the_ladder() {
-    let mut world = World::new();
-    world.config.linger = LONG;
-    world.config = world.config.service_argument("ignore=INT");
-    let mut actor = world.actor();
-    let service = hold(actor.acquire().pid);
-    assert_eq!(actor.ask("release").as_deref(), Ok(""));
-    let ladder = StopLadder::new(procref::StopSignal::Interrupt, Duration::from_millis(100))
-        .then(procref::StopSignal::Quit, Duration::from_secs(60));
-    assert_eq!(world.observed().stop(&ladder, false).expect("nobody holds it"), Stopped::Stopped);
-    assert!(has_ended(&service));
-    let signals: Vec<_> = world.config.events().of("signal").into_iter().map(|signal| signal.detail).collect();
-    assert_eq!(signals, ["INT", "QUIT"]);
-    // Nor is the guardian left, nor does anybody call on_last_release.
-    world.sandbox.assert_no_service();
-    assert_eq!(world.config.events().count("stop"), 0);
+/// The service that `holder` declares, and its child.
+pub(crate) fn family(sandbox: &Sandbox) -> Vec<Found> {
+    let stays = |process: &Found| !process.guardian && process.title.trim_end().trim_end_matches('"').ends_with("stay");
+    until("it is itself and its child", || {
+        let family: Vec<_> = sandbox.processes().into_iter().filter(stays).collect();
+        (family.len() == 2).then_some(family)
+    })
 }
 
 #[test]
 fn no_descendant_of_a_declared_service_stays() {
     let sandbox = Sandbox::new();
-    for kills_the_guardian in [false, true] {
-        let name = format!("declared-{kills_the_guardian}");
-        let client = Declared::new(&sandbox, &name, &["forked"]);
-        let observed = observed(&sandbox, &name);
-        let sleeps = |process: &Found| process.title.starts_with("sleep");
-        let family = until("it is itself and its child", || {
-            let family: Vec<_> = sandbox.processes().into_iter().filter(sleeps).collect();
-            (family.len() == 2).then_some(family)
-        });
-        if kills_the_guardian {
-            // The next one is not its parent.
-            let before = observed.status().expect("it is known").guardian.expect("a guardian");
-            procref::process::kill(before);
-            until("another guardian", || observed.status().ok()?.guardian.filter(|guardian| *guardian != before));
-        }
-        assert_eq!(observed.stop(&StopLadder::default(), true).expect("it can be"), Stopped::Stopped);
-        for process in &family {
-            assert!(has_ended(&process.pidfd), "{process:?}");
-        }
-        client.kill();
+    let client = Declared::new(&sandbox, "declared", &["forked"]);
+    let family = family(&sandbox);
+    let observed = observed(&sandbox, "declared");
+    assert_eq!(observed.stop(&StopLadder::default(), true).expect("it can be"), Stopped::Stopped);
+    for process in &family {
+        assert!(has_ended(&process.pidfd), "{process:?}");
     }
-}
-
-/// A service that callbacks started may have children that are not its own affair.
-#[test]
-fn the_session_of_a_service_with_callbacks_is_left_alone() {
-    let world = World::new();
-    let mut command = world.sandbox.command("setsid");
-    command.args(["sh", "-c", "sleep 1000 & echo $!; exec sleep 1001"]).stdout(Stdio::piped());
-    let (command, said) = (Mutex::new(command), Arc::new(Mutex::new(String::new())));
-    let says = Arc::clone(&said);
-    let description = SharedService::builder(&world.config.name)
-        .runtime_dir(world.sandbox.runtime_dir())
-        .linger(Duration::from_millis(LONG))
-        .on_first_acquire(move || {
-            let mut child = command.lock().expect("no panic").spawn()?;
-            let output = child.stdout.take().ok_or("no pipe")?;
-            BufReader::new(output).read_line(&mut says.lock().expect("no panic"))?;
-            Ok(ServiceInfo::from_pid(child.id()))
-        })
-        .build()
-        .expect("a good service");
-    let handle = description.acquire().expect("it starts");
-    let service = hold(handle.info().pid().expect("it is a process"));
-    let sibling = hold(said.lock().expect("no panic").trim().parse().expect("a number"));
-    handle.release().expect("it lingers");
-    assert_eq!(world.observed().stop(&StopLadder::default(), false).expect("nobody holds it"), Stopped::Stopped);
-    assert!(has_ended(&service));
-    assert!(!has_ended(&sibling));
-    rustix::process::pidfd_send_signal(&sibling, rustix::process::Signal::KILL).expect("it lives");
+    client.kill();
 }
 
 #[test]
-fn what_is_counted_no_longer_is_not_stopped() {
-    let world = World::new();
+fn what_lingers_is_stopped() {
+    let mut world = World::new();
+    world.config.linger = LONG;
     let mut actor = world.actor();
     let service = hold(actor.acquire().pid);
-    for (set, _) in world.sandbox.sets() {
-        remove_set(set);
-    }
-    for force in [false, true] {
-        let error = world.observed().stop(&StopLadder::default(), force).expect_err("nobody knows who holds it");
-        assert_eq!(error.kind(), ErrorKind::SetRemoved);
-    }
+    assert_eq!(actor.ask("release").as_deref(), Ok(""));
     assert!(!has_ended(&service));
-    actor.kill();
-    await_end(&service);
+    assert_eq!(world.observed().stop(&StopLadder::default(), false).expect("nobody holds it"), Stopped::Stopped);
+    assert!(has_ended(&service));
+    // Nor is the guardian left, nor does anybody call on_last_release.
+    world.sandbox.assert_no_service();
+    assert_eq!(world.config.events().count("stop"), 0);
 }

@@ -1,11 +1,11 @@
 //! Waiting for a service to come or go.
 
 use crate::{MOMENT, World, await_end};
+use procref::ServiceState;
 use procref::observe::Observed;
-use procref::{ServiceState, StopLadder};
 use procref_tests::actor::{Gate, until};
-use procref_tests::sandbox::{PATIENCE, hold, remove_set};
-use rustix::process::{Signal, pidfd_send_signal};
+use procref_tests::sandbox::{PATIENCE, hold};
+use procref_tests::sys;
 use std::sync::mpsc;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
@@ -14,21 +14,11 @@ use std::time::Duration;
 fn waiting(wait: impl FnOnce() -> procref::Result<bool> + Send + 'static) -> JoinHandle<procref::Result<bool>> {
     let (sends, receives) = mpsc::channel();
     let thread = spawn(move || {
-        sends.send(rustix::thread::gettid()).expect("somebody listens");
+        sends.send(sys::thread()).expect("somebody listens");
         wait()
     });
-    let tid = receives.recv().expect("it says so").as_raw_nonzero();
-    // In a call that waits for a descriptor or for a set.
-    let asleep = ["do_sys_poll", "poll_schedule_timeout", "__do_semtimedop", "do_semtimedop"];
-    let channel = format!("/proc/self/task/{tid}/wchan");
-    let stat = format!("/proc/self/task/{tid}/stat");
-    until("it sleeps", || {
-        let channel = std::fs::read_to_string(&channel).unwrap_or_default();
-        let sleeps = std::fs::read_to_string(&stat).unwrap_or_default().contains(") S ");
-        // Where the kernel does not say in what it sleeps, that it does has to do.
-        (sleeps && (channel.is_empty() || channel == "0" || asleep.iter().any(|call| channel.starts_with(call))))
-            .then_some(())
-    });
+    let number = receives.recv().expect("it says so");
+    until("it sleeps", || sys::sleeps(number).then_some(()));
     thread
 }
 
@@ -36,12 +26,12 @@ fn up(observed: Observed) -> JoinHandle<procref::Result<bool>> {
     waiting(move || observed.wait_until_up(Some(PATIENCE)))
 }
 
-fn gone(observed: Observed) -> JoinHandle<procref::Result<bool>> {
+pub(crate) fn gone(observed: Observed) -> JoinHandle<procref::Result<bool>> {
     waiting(move || observed.wait_until_gone(Some(PATIENCE)))
 }
 
 /// It has been woken, by the event and not by its limit.
-fn assert_woken(thread: JoinHandle<procref::Result<bool>>) {
+pub(crate) fn assert_woken(thread: JoinHandle<procref::Result<bool>>) {
     assert!(thread.join().expect("no panic").expect("it can wait"), "it was not woken");
 }
 
@@ -111,21 +101,6 @@ fn one_that_is_dead_is_neither_up_nor_gone() {
     assert_woken(goes);
 }
 
-/// The kernel wakes who waits, and nobody of procref's is left to do so.
-#[test]
-fn a_dead_one_that_everybody_leaves_in_one_instant() {
-    let world = World::new();
-    let mut actor = world.actor();
-    let pid = actor.acquire().pid;
-    let service = hold(pid);
-    procref::process::kill(pid);
-    await_end(&service);
-    let waiter = gone(world.observed());
-    world.kill_all(vec![actor]);
-    assert_woken(waiter);
-    world.observed().finish_leftovers(&StopLadder::kill()).expect("it can be finished");
-}
-
 #[test]
 fn an_end() {
     let world = World::new();
@@ -139,7 +114,7 @@ fn an_end() {
         if how == "release" {
             assert_eq!(actor.ask("release").as_deref(), Ok(""));
         } else {
-            pidfd_send_signal(hold(actor.pid()), Signal::KILL).expect("it lives");
+            sys::kill(actor.held());
         }
         assert_woken(waiter);
         if how == "release" {
@@ -147,24 +122,4 @@ fn an_end() {
         }
     }
     world.sandbox.assert_nothing_left();
-}
-
-/// The set is gone, the service is not.
-#[test]
-fn an_end_without_a_set() {
-    let world = World::new();
-    let mut actor = world.actor();
-    let service = hold(actor.acquire().pid);
-    for (set, _) in world.sandbox.sets() {
-        remove_set(set);
-    }
-    assert_eq!(
-        world.observed().wait_until_up(MOMENT).expect_err("it is counted no longer").kind(),
-        procref::ErrorKind::SetRemoved
-    );
-    assert!(!world.observed().wait_until_gone(MOMENT).expect("it can wait"));
-    let waiter = gone(world.observed());
-    actor.kill();
-    assert_woken(waiter);
-    assert!(procref_tests::sandbox::has_ended(&service));
 }

@@ -50,7 +50,7 @@ fn a_failed_start_leaves_nothing_while_the_client_lives_on() {
         let mut actor = world.actor();
         actor.tell("acquire");
         actor.acquired().expect_err("it fails");
-        assert_eq!(world.sandbox.sets(), []);
+        assert!(world.sandbox.objects().is_empty());
         assert_eq!(actor.ask("count").as_deref(), Ok("0"));
     }
 }

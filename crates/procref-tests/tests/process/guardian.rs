@@ -1,10 +1,10 @@
 //! The guardian: what it keeps, what it survives, and how it stops a service.
 
-use crate::{ACTOR, World, await_end, both, signal_all};
+use crate::{ACTOR, World, await_end, both};
 use procref_tests::Actor;
 use procref_tests::actor::until;
 use procref_tests::sandbox::{has_ended, hold};
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::process::Command;
 both! {
     fn it_keeps_nothing_of_its_client(world) {
         let mut command = world.sandbox.command(ACTOR);
-        let mut client = Actor::of({ command.current_dir(world.sandbox.folder()); command }, &world.config, 0);
+        let mut client = Actor::of({ command.current_dir(world.sandbox.folder()); command }, &world.config);
         assert_eq!(client.ask("grow 65536").as_deref(), Ok(""));
         let service = client.acquire();
         let guardian = world.guardian();
@@ -147,6 +147,18 @@ both! {
         world.config.ladder = "INT:1000,USR1:1000,TERM:60000".into();
         stopped_by(&world, &["INT", "USR1", "TERM"], 1);
     }
+}
+
+impl World {
+    pub(crate) fn guardian(&self) -> u32 {
+        self.status().guardian.expect("a guardian")
+    }
+}
+
+fn signal_all(group: &[Actor], signal: Signal) {
+    let first = group.first().expect("a group").pid();
+    let group = Pid::from_raw(first.try_into().expect("a process number")).expect("a process number");
+    kill_process_group(group, signal).expect("the group lives");
 }
 
 /// The last client is killed; the service gets these signals, and then dies by itself or not.

@@ -2,23 +2,34 @@
 
 mod churn;
 mod failing;
-mod guardian;
 mod killed;
 mod last;
 mod linger;
+mod lost;
 mod recovery;
-mod redis;
 mod starter;
 mod storm;
-mod surroundings;
+
+procref_tests::linux_only! { "a guardian for each service, a process of its own; signals, terminals, what /proc says of it":
+    mod guardian;
+    mod orphans;
+}
+procref_tests::linux_only! { "fork(2) and execve(2)":
+    mod forked;
+}
+procref_tests::linux_only! { "semaphore sets removed under clients, IPC namespaces, other users":
+    mod surroundings;
+}
+procref_tests::linux_only! { "Redis has no program for Windows":
+    mod redis;
+}
 
 use procref::blocking::SharedService;
 use procref::{ServiceState, Status};
 use procref_tests::actor::until;
 use procref_tests::sandbox::{PATIENCE, hold, wait_for_end};
+use procref_tests::sys::{self, Held};
 use procref_tests::{Actor, Config, Events, Sandbox};
-use rustix::fd::OwnedFd;
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::time::Instant;
 
 const ACTOR: &str = env!("CARGO_BIN_EXE_actor");
@@ -86,8 +97,20 @@ impl World {
         self.status().state
     }
 
-    fn guardian(&self) -> u32 {
-        self.status().guardian.expect("a guardian")
+    /// The service was asked to end so many times, where that can be.
+    fn assert_asked(&self, count: usize) {
+        if sys::can_ask() {
+            assert_eq!(self.events.count("signal"), count, "{:?}", self.events.all());
+        }
+    }
+
+    /// So many instances have been stopped whose last clients were killed: each was asked once, where the system asks.
+    fn assert_stopped_by_the_system(&self, count: usize) {
+        if sys::ASKS {
+            assert_eq!(self.events.count("signal"), count);
+            assert_eq!(self.events.count("death"), count);
+        }
+        assert_eq!(self.events.count("birth"), count);
     }
 
     /// Waits until so many wait for the end of a transition.
@@ -104,24 +127,18 @@ impl Drop for World {
     }
 }
 
-/// Sends SIGKILL to a process group in one system call.
-fn kill_all(mut group: Vec<Actor>) {
-    signal_all(&group, Signal::KILL);
-    assert!(group.iter_mut().all(Actor::was_killed));
-}
-
-fn signal_all(group: &[Actor], signal: Signal) {
-    let first = group.first().expect("a group").pid();
-    let group = Pid::from_raw(first.try_into().expect("a process number")).expect("a process number");
-    kill_process_group(group, signal).expect("the group lives");
+/// Kills those that were started together by one call.
+fn kill_all(mut actors: Vec<Actor>) {
+    actors.first().expect("a group").group().kill();
+    assert!(actors.iter_mut().all(Actor::was_killed));
 }
 
 fn kill(pid: u32) {
     let held = hold(pid);
-    rustix::process::pidfd_send_signal(&held, Signal::KILL).expect("it can be killed");
+    sys::kill(&held);
     await_end(&held);
 }
 
-fn await_end(held: &OwnedFd) {
+fn await_end(held: &Held) {
     assert!(wait_for_end(held, Instant::now() + PATIENCE), "a process does not end");
 }

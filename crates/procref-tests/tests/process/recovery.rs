@@ -2,7 +2,7 @@
 
 use crate::{World, both, kill};
 use procref_tests::actor::Gate;
-use procref_tests::sandbox::{has_ended, hold, reuse_number, started};
+use procref_tests::sandbox::{has_ended, hold};
 use procref_tests::{Actor, actor::Acquired};
 
 /// All acquire in the same instant.
@@ -31,30 +31,6 @@ both! {
         assert_eq!(starter.acquire(), second);
         assert_eq!(world.events.count("start"), 2);
         assert_eq!(world.status().clients, 2);
-    }
-
-    fn a_number_that_is_a_strangers_now_is_no_service_and_is_left_alone(world) {
-        let [mut starter, mut other] = world.actors();
-        let first = starter.acquire();
-        let tick = started(first.pid);
-        kill(first.pid);
-        // A number is not given away again in the same hundredth of a second.
-        let mut stranger = loop {
-            let mut stranger = world.sandbox.command("sleep").arg("1000").spawn().expect("it starts");
-            if started(stranger.id()) != tick {
-                break stranger;
-            }
-            stranger.kill().expect("it lives");
-            stranger.wait().expect("it ends");
-        };
-        let (set, _) = world.sandbox.sets().remove(0);
-        reuse_number(set, stranger.id());
-        let second = other.acquire();
-        assert_ne!(second.pid, stranger.id());
-        assert_eq!(world.events.count("start"), 2);
-        assert_eq!(stranger.try_wait().expect("it is a child"), None, "nobody has signalled it");
-        stranger.kill().expect("it lives");
-        stranger.wait().expect("it ends");
     }
 
     fn of_twenty_who_notice_one_recovers(mut world) {

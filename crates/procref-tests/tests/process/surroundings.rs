@@ -1,33 +1,37 @@
-//! Files deleted, sets removed, other namespaces, other users.
+//! Sets removed or changed, other namespaces, other users.
 
-use crate::{ACTOR, SERVICE, World, await_end, both};
+use crate::{ACTOR, SERVICE, World, await_end, both, kill};
 use procref::ErrorKind;
 use procref_tests::actor::Gate;
-use procref_tests::sandbox::{has_ended, hold, remove_set};
+use procref_tests::sandbox::{has_ended, hold, remove_set, reuse_number, started};
 use procref_tests::{Actor, Config};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 both! {
-    fn without_its_files_a_service_loses_its_metadata_and_nothing_else(mut world) {
-        world.config.note = "postgres://localhost/test".into();
-        let [mut first, mut second, mut third] = world.actors();
-        let started = first.acquire();
-        assert_eq!(second.acquire(), started, "the metadata, too");
-        assert_eq!(started.note, "postgres://localhost/test");
-
-        fs::remove_dir_all(&world.config.runtime_dir).expect("it is there");
-        let joined = third.acquire();
-        assert_eq!((joined.pid, joined.port, joined.generation), (started.pid, started.port, started.generation));
-        assert!(joined.metadata_lost && joined.note.is_empty(), "{joined:?}");
-        assert_eq!(world.status().clients, 3);
-        assert_eq!(world.events.count("birth"), 1);
-        for actor in [first, second, third] {
-            actor.kill();
-        }
-        world.sandbox.assert_nothing_left();
-        assert_eq!(world.events.count("death"), 1);
+    fn a_number_that_is_a_strangers_now_is_no_service_and_is_left_alone(world) {
+        let [mut starter, mut other] = world.actors();
+        let first = starter.acquire();
+        let tick = started(first.pid);
+        kill(first.pid);
+        // A number is not given away again in the same hundredth of a second.
+        let mut stranger = loop {
+            let mut stranger = world.sandbox.command("sleep").arg("1000").spawn().expect("it starts");
+            if started(stranger.id()) != tick {
+                break stranger;
+            }
+            stranger.kill().expect("it lives");
+            stranger.wait().expect("it ends");
+        };
+        let (set, _) = world.sandbox.sets().remove(0);
+        reuse_number(set, stranger.id());
+        let second = other.acquire();
+        assert_ne!(second.pid, stranger.id());
+        assert_eq!(world.events.count("start"), 2);
+        assert_eq!(stranger.try_wait().expect("it is a child"), None, "nobody has signalled it");
+        stranger.kill().expect("it lives");
+        stranger.wait().expect("it ends");
     }
 
     fn a_set_removed_under_live_clients_is_counted_no_longer(world) {
@@ -140,7 +144,7 @@ fn two_ipc_namespaces_have_two_services() {
     }
     let mut command = world.sandbox.command("unshare");
     command.args(options).arg(ACTOR);
-    let there = Actor::of(command, &world.config, 0);
+    let there = Actor::of(command, &world.config);
     are_two(&world, world.actor(), there);
 }
 
@@ -168,7 +172,7 @@ fn two_users_have_two_services() {
     let mut command = world.sandbox.command("setpriv");
     command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".into()]).arg(&actor);
     theirs.note = "another user's".into();
-    let there = Actor::of(command, &theirs, 0);
+    let there = Actor::of(command, &theirs);
     are_two(&world, world.actor(), there);
 }
 

@@ -4,6 +4,9 @@
 //! By itself a fair share of all cases runs, the same ones every time; with `PROCREF_PROOF=full` all of them do. Each test
 //! says what it has done in a line that begins with `proof:`; `scripts/prove` makes the table in docs/proof.md of them.
 
+// The crate's documentation says why.
+#![cfg(target_os = "linux")]
+
 #[cfg(target_arch = "x86_64")]
 mod fail;
 mod full;

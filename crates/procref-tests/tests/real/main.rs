@@ -1,5 +1,8 @@
 //! The real servers, as Debian packages them: how each stops, what it leaves when it is killed, and when it is ready.
 
+// The crate's documentation says why.
+#![cfg(target_os = "linux")]
+
 mod epmd;
 mod etcd;
 mod mariadb;

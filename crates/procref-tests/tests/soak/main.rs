@@ -4,6 +4,9 @@
 //! many as fit into `PROCREF_SOAK_SECONDS`. All that happens is written down, and the promises are checked against that log,
 //! which `PROCREF_SOAK_LOG` keeps.
 
+// The crate's documentation says why.
+#![cfg(target_os = "linux")]
+
 mod judge;
 mod observer;
 mod schedule;

@@ -3,6 +3,8 @@
 use procref_tests::Sandbox;
 use procref_tests::trace::{Follow, Side, Stop, Then, trace};
 
+const STEPS: &str = env!("CARGO_BIN_EXE_steps");
+
 /// Acquires as the first client while `kernel` answers, and says what came of it. Nothing may be started or left.
 fn acquire_under(mode: &str, mut kernel: impl FnMut(&Stop) -> Then + Send) -> String {
     let sandbox = Sandbox::new();
@@ -166,14 +168,14 @@ fn no_room_for_a_thread() {
 fn a_service_that_cannot_be_made_now_is_tried_once() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
-    command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("forked");
+    command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).args([STEPS, "forked"]);
     command.stderr(std::fs::File::create(sandbox.folder().join("stderr")).expect("a file"));
     let mut tried = 0;
     let traced = trace(&sandbox, command, Follow::Forks, |stop| {
         let becomes_service = stop.number == libc::SYS_execve
             && stop.index > 0
             && stop.side == Side::Entry
-            && stop.read_text(stop.args[0]).is_ok_and(|path| path.ends_with("/sh"));
+            && stop.read_text(stop.args[0]).is_ok_and(|path| path == STEPS);
         tried += usize::from(becomes_service);
         if becomes_service { Then::Answer(-i64::from(libc::EAGAIN)) } else { Then::Go }
     });
@@ -187,7 +189,7 @@ fn a_service_that_cannot_be_made_now_is_tried_once() {
 fn what_was_started_does_not_stay_where_no_descriptor_is_left() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(env!("CARGO_BIN_EXE_holder"));
-    let output = command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).arg("fills").output();
+    let output = command.args([&sandbox.name("s")]).arg(sandbox.runtime_dir()).args([STEPS, "fills"]).output();
     let output = output.expect("it can be run");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("StartFailed") && said.contains("code: 24"), "{said}");

@@ -152,12 +152,15 @@ impl Acquiring {
                     let guardian = hold_guardian(set, self.snapshot);
                     let mut witness = self.witness.take();
                     if let (None, Some((pid, process))) = (&witness, &guardian) {
-                        match Witness::of_guardian(*pid, process) {
+                        match Witness::of_guardian(set, *pid, process) {
                             Ok(opened) => witness = Some(opened),
                             Err(error) => tracing::debug!(service = %name, %error, "no second witness"),
                         }
                     }
-                    let guardian = Mutex::new(Watched::NotYet(guardian.map(|(_, process)| process)));
+                    let guardian = Mutex::new(match self.snapshot {
+                        Some(snapshot) if snapshot.kernel_guards() => Watched::No,
+                        _ => Watched::NotYet(guardian.map(|(_, process)| process)),
+                    });
                     let Found { info, process } = found;
                     let known = process.as_ref().zip(info.pid()).map(|(process, pid)| Known::new(pid, process.start()));
                     let unfit = AtomicBool::new(false);
@@ -315,13 +318,13 @@ impl Acquiring {
         }
         if let Some((pid, guardian)) = hold_guardian(self.set(), Some(seen)) {
             // As long as the guardian lives, somebody has held it.
-            let opened = Witness::of_guardian(pid, &guardian).ok();
+            let opened = Witness::of_guardian(self.set(), pid, &guardian).ok();
             if holds(&opened) {
                 self.witness = opened;
                 return Ok(true);
             }
         }
-        match Witness::of_service(pid, service, pipe)? {
+        match Witness::of_service(self.set(), pid, service, pipe)? {
             Floor::Held(witness) => self.witness = Some(witness),
             Floor::None => {}
             Floor::Abandoned => return Ok(false),
@@ -340,7 +343,7 @@ impl Acquiring {
         if pipe == 0 {
             return false;
         }
-        match Witness::of_anybody(pipe) {
+        match Witness::of_anybody(self.set(), pipe) {
             Ok(found) => {
                 self.witness = found;
                 true
@@ -537,7 +540,7 @@ impl Acquiring {
                 // None: it has just gone, and the kernel is about to say so.
                 if let Some(process) = find_guardian(self.set(), pid)? {
                     if self.witness.is_none() {
-                        self.witness = Witness::of_guardian(pid, &process).ok();
+                        self.witness = Witness::of_guardian(self.set(), pid, &process).ok();
                     }
                     process.signal(sys::Signal::KILL)?;
                     process.wait(None)?;
@@ -635,6 +638,15 @@ impl Acquiring {
             Err(SetError::Gone) => return Ok(acquire::Event::Gone),
             Err(error) => return Err(Error::set(&self.spec.name, "read the semaphore set", error)),
         };
+        // A guardian has laid the floor of what it has started.
+        let pipe = match (&process, &self.witness) {
+            _ if self.spec.declared.is_some() => snapshot.record().pipe,
+            (Some((pid, process)), Some(witness)) => witness.adopt(process).map_err(|error| {
+                let what = format!("the kernel cannot be told to end the process {pid} with its last client");
+                Error::new(ErrorKind::StartFailed, what).source(error)
+            })?,
+            _ => 0,
+        };
         let record = Record {
             instance: match &process {
                 Some((pid, process)) => Instance::Process { pid: *pid, start: process.start() },
@@ -644,8 +656,7 @@ impl Acquiring {
             generation: snapshot.next_generation(),
             details: hints::checksum(&details),
             declared: self.spec.declared.is_some(),
-            // What callbacks started has no floor.
-            pipe: if self.spec.declared.is_some() { snapshot.record().pipe } else { 0 },
+            pipe,
         };
         if let Err(error) = self.spec.hints.write_info(set.id(), &record, &details) {
             if !details.is_empty() {

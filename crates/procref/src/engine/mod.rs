@@ -189,7 +189,7 @@ pub(crate) struct Lease {
 
 thread_local! {
     /// The service whose callback this thread is in.
-    static CALLBACK_OF: RefCell<Option<ServiceName>> = const { RefCell::new(None) };
+    static CALLBACK_OF: RefCell<Option<ServiceName>> = RefCell::default();
 }
 
 /// Runs a service's callback, or one step of it.
@@ -723,7 +723,11 @@ fn guardian_died(entry: &Weak<Entry>, spec: &Arc<Spec>, member: &Weak<Member>) {
         return;
     }
     // Watch the one that is there now, whoever made it.
-    let process = driver::hold_guardian(member.set, member.set.snapshot().ok()).map(|(_, process)| process);
+    let snapshot = member.set.snapshot().ok();
+    if snapshot.is_some_and(|snapshot| snapshot.kernel_guards()) {
+        return;
+    }
+    let process = driver::hold_guardian(member.set, snapshot).map(|(_, process)| process);
     *member.watched() = Watched::NotYet(process);
     watch_guardian(&entry, spec, &member);
 }

@@ -139,13 +139,12 @@ pub(crate) fn wait_until_gone(spec: &Spec, limit: Option<Duration>) -> Result<bo
 /// How many hold or await it, as the kernel counts, and those of them that can be seen.
 pub(crate) fn clients(spec: &Spec) -> Result<(u32, Vec<Holder>)> {
     let Some((set, snapshot)) = find(spec)? else { return Ok((0, Vec::new())) };
-    let holders = match hold_guardian(set, Some(snapshot)) {
-        Some((pid, guardian)) => sys::holders(pid, &guardian).unwrap_or_else(|error| {
-            tracing::debug!(service = %spec.name, %error, "cannot see who holds it");
-            Vec::new()
-        }),
-        None => Vec::new(),
-    };
+    let guardian = hold_guardian(set, Some(snapshot));
+    let guardian = guardian.as_ref().map(|(pid, guardian)| (*pid, guardian));
+    let holders = sys::holders(set, guardian).unwrap_or_else(|error| {
+        tracing::debug!(service = %spec.name, %error, "cannot see who holds it");
+        Vec::new()
+    });
     Ok((snapshot.view().clients.into(), holders))
 }
 

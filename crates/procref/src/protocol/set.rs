@@ -150,6 +150,8 @@ pub const GUARDIAN_SHUT: [Op; 4] =
     [Op::zero(CLIENTS), Op::zero(HEIRS).wait(), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
 /// Begins a transition in order to replace the guardian; refused as soon as there is one.
 pub const LOCK_UNGUARDED: [Op; 3] = [Op::zero(GUARDIAN), Op::zero(LOCK).wait(), Op::add(LOCK, 1).undo()];
+/// Makes way for a guardian that is a process.
+pub const KERNEL_GUARDS_NO_MORE: [Op; 2] = [Op::add(GUARDIAN, -1), Op::zero(GUARDIAN)];
 /// Counts a reference if there is none, in a set that is only a counter.
 pub const COUNT_FIRST: [Op; 3] = [Op::zero(CLIENTS), Op::zero(LOCK), Op::add(CLIENTS, 1).undo()];
 /// Counts a reference if there are others, in a set that is only a counter.
@@ -304,6 +306,12 @@ impl Snapshot {
     #[must_use]
     pub fn guardian_pid(&self) -> Option<u32> {
         Some(self.pieces(GUARDIAN_PID, 2) as u32).filter(|&pid| pid != 0 && self.value(GUARDIAN) != 0)
+    }
+
+    /// Whether the kernel is the guardian, and no process: it does not die.
+    #[must_use]
+    pub fn kernel_guards(&self) -> bool {
+        self.value(GUARDIAN) != 0 && self.guardian_pid().is_none()
     }
 
     /// Fingerprint of the namespaces the set's pids belong to.
@@ -469,9 +477,19 @@ impl Snapshot {
     /// it was, asked to be zero, and raised to what it shall be. So is what one that was killed has left of a linger.
     #[must_use]
     pub fn guarding(&self, pid: u32) -> Ops {
+        self.guarded_by(Op::add(GUARDIAN, 1).undo(), pid)
+    }
+
+    /// The same without a process: from here on the kernel is the guardian, on systems whose kernels can end a service.
+    #[must_use]
+    pub fn guarding_by_kernel(&self) -> Ops {
+        self.guarded_by(Op::add(GUARDIAN, 1), 0)
+    }
+
+    fn guarded_by(&self, token: Op, pid: u32) -> Ops {
         let mut ops = Ops::new();
         ops.push(Op::zero(GUARDIAN));
-        ops.push(Op::add(GUARDIAN, 1).undo());
+        ops.push(token);
         for piece in 0..2 {
             let sem = GUARDIAN_PID + piece;
             let to = (u64::from(pid) >> (PIECE_BITS * u32::from(piece)) & PIECE_MASK) as u16;
@@ -663,8 +681,12 @@ mod tests {
         assert_eq!(apply(&died, &seen.guarding(7)), None, "the view is stale");
         let next = apply(&died, &Snapshot::new(died).guarding(7)).expect("nobody watches");
         assert_eq!(Snapshot::new(next).guardian_pid(), Some(7));
-        let kernel = Snapshot::new(apply(&fresh(), &seen.guarding(0)).expect("nobody watches"));
+        // Also where a guardian that has died was a process.
+        assert_eq!(apply(&died, &seen.guarding_by_kernel()), None, "the view is stale");
+        let ops = Snapshot::new(died).guarding_by_kernel();
+        let kernel = Snapshot::new(apply(&died, &ops).expect("nobody watches"));
         assert_eq!((kernel.view().guarded, kernel.guardian_pid()), (true, None), "it is no process");
+        assert!(ops.iter().all(|op| !op.undo), "it does not go with a process");
     }
 
     #[test]

@@ -220,7 +220,8 @@ impl<'a> Follow<'a> {
             Ok(identity) => identity,
             // Not yet, or not at this moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
+            // Not every system opens what is no file; then that is the reason.
+            Err(error) => return Err(open(&self.mark.path).err().unwrap_or(error)),
         };
         if self.files.iter().any(|file| file.identity == named) {
             return Ok(());

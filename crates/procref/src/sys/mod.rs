@@ -53,5 +53,10 @@ mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub(crate) use linux::*;
 
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!("procref runs on 64-bit Linux only, so far: see ARCHITECTURE.md for the other systems");
+#[cfg(all(windows, target_pointer_width = "64"))]
+mod windows;
+#[cfg(all(windows, target_pointer_width = "64"))]
+pub(crate) use windows::*;
+
+#[cfg(not(all(any(target_os = "linux", windows), target_pointer_width = "64")))]
+compile_error!("procref runs on 64-bit Linux and Windows, so far: see ARCHITECTURE.md for the other systems");

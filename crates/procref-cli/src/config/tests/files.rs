@@ -1,8 +1,8 @@
 //! Which files are read, and what becomes of two of them.
 
 use super::*;
+use crate::sys::{self, kit};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder that goes with the test. In it: `home` and `work/project/src`.
@@ -12,21 +12,22 @@ impl Folder {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("procref-config-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = fs::canonicalize(std::env::temp_dir()).expect("there is a folder for files").join(name);
+        let folder = sys::canonical(&std::env::temp_dir()).expect("there is a folder for files").join(name);
         fs::create_dir_all(folder.join("home/.config/procref")).expect("it can be made");
         fs::create_dir_all(folder.join("work/project/src")).expect("it can be made");
         Self(folder)
     }
 
     fn write(&self, file: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let file = self.0.join(file);
+        // As it will be shown.
+        let file: PathBuf = self.0.join(file).components().collect();
         fs::write(&file, text).expect("it can be written");
         file
     }
 
     fn load(&self, start: &str) -> Result<Config, Problems> {
-        let home = self.0.join("home").into_os_string();
-        load_with(&self.0.join(start), |name| (name == "HOME").then(|| home.clone()))
+        let config = self.0.join("home/.config").into_os_string();
+        load_with(&self.0.join(start), |name| (name == "XDG_CONFIG_HOME").then(|| config.clone()))
     }
 }
 
@@ -67,8 +68,9 @@ fn the_nearest_file_and_the_users_own() {
     assert_eq!(cache.scope, Scope::User);
 
     // By another way to the same folder it is the same project.
-    symlink("work/project/src", folder.0.join("link")).expect("it can be made");
-    assert_eq!(folder.load("link").expect("nothing is wrong"), config);
+    if kit::link("work/project/src", &folder.0.join("link")) {
+        assert_eq!(folder.load("link").expect("nothing is wrong"), config);
+    }
     // The user's own folder is no project.
     let own = folder.load("home/.config/procref").expect("nothing is wrong");
     assert_eq!(own.files, [(Place::User, mine)]);
@@ -76,20 +78,23 @@ fn the_nearest_file_and_the_users_own() {
 
 #[test]
 fn where_the_users_own_file_is() {
-    let at = |xdg: Option<&'static str>, home: Option<&'static str>| {
+    let absolute = |name: &str| std::env::temp_dir().join(name);
+    let at = |xdg: Option<PathBuf>, home: Option<PathBuf>| {
+        // Whichever of them the system looks for.
         find::user_file(|name| match name {
-            "XDG_CONFIG_HOME" => xdg.map(Into::into),
-            "HOME" => home.map(Into::into),
+            "XDG_CONFIG_HOME" => xdg.clone().map(Into::into),
+            "HOME" | "APPDATA" => home.clone().map(Into::into),
             _ => None,
         })
     };
-    let expected = |path: &str| Some(PathBuf::from(path));
-    assert_eq!(at(None, Some("/h")), expected("/h/.config/procref/procref.toml"));
-    assert_eq!(at(Some("/x"), Some("/h")), expected("/x/procref/procref.toml"));
-    assert_eq!(at(Some("relative"), Some("/h")), expected("/h/.config/procref/procref.toml"));
-    assert_eq!(at(Some(""), Some("/h")), expected("/h/.config/procref/procref.toml"));
+    let default = sys::default_config(|_| Some(absolute("h"))).map(|folder| folder.join("procref.toml"));
+    assert!(default.as_ref().is_some_and(|file| file.starts_with(absolute("h"))), "{default:?}");
+    assert_eq!(at(None, Some(absolute("h"))), default);
+    assert_eq!(at(Some(absolute("x")), Some(absolute("h"))), Some(absolute("x").join("procref").join("procref.toml")));
+    assert_eq!(at(Some("relative".into()), Some(absolute("h"))), default);
+    assert_eq!(at(Some("".into()), Some(absolute("h"))), default);
     assert_eq!(at(None, None), None);
-    assert_eq!(at(None, Some("")), None);
+    assert_eq!(at(None, Some("".into())), None);
     // Whatever this machine has.
     let _ = load(Path::new("/"));
 }
@@ -130,9 +135,8 @@ fn files_that_cannot_be_read() {
     let expected = format!("{}: this has more than 1 MiB\n  = a procref.toml is shorter", file.display());
     assert_eq!(said(&folder), expected);
     folder.write(PROJECT, "");
-    if fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).is_ok() && fs::read(&file).is_err() {
-        let expected = format!("{}: cannot read it: Permission denied (os error 13)", file.display());
-        assert_eq!(said(&folder), expected);
+    if let Some(why) = kit::lock_away(&file) {
+        assert_eq!(said(&folder), format!("{}: cannot read it: {why}", file.display()));
     }
     fs::remove_file(&file).expect("it is there");
     fs::create_dir(&file).expect("it can be made");
@@ -146,18 +150,15 @@ fn a_strangers_file_in_everybodys_folder_is_not_obeyed() {
     let folder = Folder::new();
     let file = folder.write(PROJECT, "[services.db]\ncommand = [\"a\"]");
     let project = folder.0.join("work/project");
-    // Only root can give files away.
-    if chown(&file, Some(12345), None).is_err() {
-        return;
-    }
+    let Some(stranger) = kit::give_away(&file) else { return };
     folder.load("work/project/src").expect("a project may be another user's");
-    fs::set_permissions(&project, fs::Permissions::from_mode(0o1777)).expect("it is ours");
+    kit::open_to_all(&project);
     let problems = folder.load("work/project/src").expect_err("a stranger may have put it there").to_string();
     let expected = format!(
-        "{}: this belongs to another user (12345), in a folder that everybody can write to\n  = what it says would be run as you: move it away, or start procref in another folder",
+        "{}: this belongs to {stranger}, in a folder that everybody can write to\n  = what it says would be run as you: move it away, or start procref in another folder",
         file.display()
     );
     assert_eq!(problems, expected);
-    chown(&file, Some(rustix::process::geteuid().as_raw()), None).expect("root may");
+    kit::take_back(&file).expect("who may give it away may do that");
     folder.load("work/project/src").expect("one's own file may be anywhere");
 }

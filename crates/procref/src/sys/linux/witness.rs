@@ -8,6 +8,7 @@
 use super::guardian::TITLE;
 use super::process::{Process, Stat};
 use super::raw::same_open_file;
+use super::set::Set;
 use crate::name;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat as Stat64};
@@ -36,7 +37,7 @@ impl Witness {
     }
 
     /// A writing end of the pipe that this guardian holds.
-    pub(crate) fn of_guardian(pid: u32, guardian: &Process) -> io::Result<Self> {
+    pub(crate) fn of_guardian(_: Set, pid: u32, guardian: &Process) -> io::Result<Self> {
         let path = format!("/proc/{pid}/fd/{GUARDIAN_WRITES}");
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let writes = rustix::fs::open(path, flags, Mode::empty())?;
@@ -52,7 +53,7 @@ impl Witness {
     ///
     /// The kernel has told the service to stop as soon as nobody had a writing end any more, and nobody can take that
     /// back: [`Floor::Abandoned`].
-    pub(crate) fn of_service(pid: u32, service: &Process, pipe: u32) -> io::Result<Floor> {
+    pub(crate) fn of_service(_: Set, pid: u32, service: &Process, pipe: u32) -> io::Result<Floor> {
         let open = |thread: u32| {
             let path = format!("/proc/{pid}/task/{thread}/fd/{GUARDIAN_READS}");
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -91,7 +92,7 @@ impl Witness {
 
     /// A writing end of the pipe that somebody else holds still, for who finds neither guardian nor service. `None`: nobody
     /// holds it, of whom this process may know.
-    pub(crate) fn of_anybody(pipe: u32) -> io::Result<Option<Self>> {
+    pub(crate) fn of_anybody(_: Set, pipe: u32) -> io::Result<Option<Self>> {
         for pid in numbers("/proc")? {
             let Ok(fds) = numbers(&format!("/proc/{pid}/fd")) else { continue };
             for fd in fds {
@@ -129,6 +130,12 @@ impl Witness {
     pub(crate) fn for_another(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.writes.as_raw_fd());
         Ok(rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    /// What callbacks have started has no floor: 0.
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "on other systems there is something to do")]
+    pub(crate) fn adopt(&self, _: &Process) -> io::Result<u32> {
+        Ok(0)
     }
 
     /// Another writing end.
@@ -206,7 +213,8 @@ impl End {
 /// Each client opens its own end, while a child inherits its parent's: of those who share one open file the first to start
 /// is the client, and the others are none. Where the kernel does not tell who shares one, those are left out who have an
 /// ancestor among the holders.
-pub(crate) fn holders(guardian: u32, held: &Process) -> io::Result<Vec<Holder>> {
+pub(crate) fn holders(_: Set, guardian: Option<(u32, &Process)>) -> io::Result<Vec<Holder>> {
+    let Some((guardian, held)) = guardian else { return Ok(Vec::new()) };
     let pipe = fs::read_link(format!("/proc/{guardian}/fd/{GUARDIAN_WRITES}"))?;
     // While the guardian lives, the pid in the path is its own.
     if held.has_ended() {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// How long whatever has to go may take; both are told to wait for a second at the most.
 const GOING: Duration = Duration::from_secs(15);
 
-fn main() {
+pub(crate) fn main() {
     procref::guardian::init();
     let arguments: Vec<String> = std::env::args().collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {

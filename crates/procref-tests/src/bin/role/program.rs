@@ -9,7 +9,7 @@ use procref_tests::trace::mark;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 
-fn main() {
+pub(crate) fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     // A program that was started with nothing but a title is a guardian.
     if arguments.len() == 1 || arguments[2] == "started" {

@@ -1,7 +1,7 @@
 //! systemd-logind removes a user's semaphores when the user's last session ends, unless it is told not to
 //! (logind.conf(5), `RemoveIPC=`).
 
-use super::Finding;
+use crate::commands::doctor::Finding;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -92,8 +92,8 @@ fn name(root: &Path, user: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
     use super::*;
+    use crate::commands::doctor::Verdict;
     use procref_tests::Sandbox;
 
     fn write(root: &Path, file: &str, text: &str) {

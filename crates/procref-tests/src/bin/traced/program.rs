@@ -6,7 +6,7 @@ use procref::{PlatformRefCounter, RefCounter, Result, ServiceInfo};
 use procref_tests::trace::mark;
 use std::process::{Command, Stdio};
 
-fn main() {
+pub(crate) fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     // A program that was started with nothing but a title is a guardian.
     if arguments.len() == 1 || arguments[1].ends_with("with-way-in") {

@@ -1,0 +1,3 @@
+//! See `program.rs`.
+
+procref_tests::linux_program!("ptrace(2)");

@@ -1,0 +1,230 @@
+//! Processes that stay the same ones: a handle, and when it was created.
+
+#![expect(unsafe_code, reason = "system calls")]
+
+use super::object::owned;
+use std::io;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::time::{Duration, Instant, SystemTime};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE, WAIT_ABANDONED_0, WAIT_FAILED, WAIT_OBJECT_0,
+    WAIT_TIMEOUT,
+};
+use windows_sys::Win32::System::SystemInformation::GetTickCount64;
+use windows_sys::Win32::System::Threading::{
+    GetExitCodeProcess, GetProcessTimes, INFINITE, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
+    PROCESS_TERMINATE, QueryFullProcessImageNameW, TerminateProcess, WaitForMultipleObjects,
+};
+
+/// A process, by a handle: as long as that is open, nobody else has its number.
+#[derive(Debug)]
+pub(crate) struct Process {
+    handle: OwnedHandle,
+    pid: u32,
+    start: u64,
+}
+
+impl Process {
+    /// The process that has this number now; `None` if there is none.
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
+        const LOOK: u32 = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE;
+        // Numbers are multiples of four, and the system takes others for the one below.
+        if pid == 0 || !pid.is_multiple_of(4) {
+            return Ok(None);
+        }
+        let open = |rights| {
+            // SAFETY: takes three numbers.
+            owned(unsafe { OpenProcess(rights, 0, pid) })
+        };
+        let code = |error: &io::Error| error.raw_os_error().map(|code| code as u32);
+        let handle = match open(LOOK | PROCESS_TERMINATE) {
+            Err(error) if code(&error) == Some(ERROR_ACCESS_DENIED) => open(LOOK),
+            result => result,
+        };
+        match handle {
+            Ok(handle) => Self::of_handle(handle, pid).map(Some),
+            Err(error) if code(&error) == Some(ERROR_INVALID_PARAMETER) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The process behind this handle.
+    pub(super) fn of_handle(handle: OwnedHandle, pid: u32) -> io::Result<Self> {
+        let start = creation_time(handle.as_raw_handle())?;
+        Ok(Self { handle, pid, start })
+    }
+
+    /// The same as [`Process::open`].
+    pub(crate) fn hold(pid: u32) -> io::Result<Option<Self>> {
+        Self::open(pid)
+    }
+
+    /// The process that was recorded; `None` if it has gone, whoever has its number now.
+    pub(crate) fn open_recorded(pid: u32, start: u64) -> io::Result<Option<Self>> {
+        Ok(Self::open(pid)?.filter(|process| process.start == start))
+    }
+
+    /// When it was created, in units of [`UNIT`] since 1970.
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it has ended. Somebody's open handle keeps the number of one that has.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.wait(Some(0)).unwrap_or(false)
+    }
+
+    /// Waits until it has ended, at the most for that many milliseconds; says whether it has.
+    pub(crate) fn wait(&self, milliseconds: Option<u64>) -> io::Result<bool> {
+        Ok(wait_for_any(&[self.handle.as_handle()], milliseconds.map(Duration::from_millis))?.is_some())
+    }
+
+    /// Ends it at once; `Ok(false)` if it has gone.
+    pub(super) fn terminate(&self) -> io::Result<bool> {
+        /// What a shell on Unix says of a process that SIGKILL ended.
+        const KILLED: u32 = 128 + 9;
+        if self.has_ended() {
+            return Ok(false);
+        }
+        // SAFETY: a handle to a process.
+        if unsafe { TerminateProcess(self.handle.as_raw_handle(), KILLED) } != 0 {
+            return Ok(true);
+        }
+        let error = io::Error::last_os_error();
+        // One that is about to end refuses.
+        if self.wait(Some(100))? { Ok(false) } else { Err(error) }
+    }
+
+    /// Its exit code, once it has ended.
+    pub(super) fn exit_code(&self) -> io::Result<u32> {
+        let mut code = 0;
+        // SAFETY: the kernel writes one number.
+        match unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &raw mut code) } {
+            0 => Err(io::Error::last_os_error()),
+            _ => Ok(code),
+        }
+    }
+
+    /// The name of its program.
+    pub(super) fn name(&self) -> String {
+        let mut path = [0_u16; 1024];
+        let mut length = path.len() as u32;
+        // SAFETY: the kernel writes no more than `length` units.
+        let told =
+            unsafe { QueryFullProcessImageNameW(self.handle.as_raw_handle(), 0, path.as_mut_ptr(), &raw mut length) };
+        if told == 0 {
+            return String::new();
+        }
+        let path = String::from_utf16_lossy(path.get(..length as usize).unwrap_or(&[]));
+        path.rsplit('\\').next().unwrap_or_default().to_owned()
+    }
+}
+
+impl AsHandle for Process {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.handle.as_handle()
+    }
+}
+
+/// The unit of start times. A set has 45 bits for one.
+const UNIT: Duration = Duration::from_micros(100);
+
+fn creation_time(process: HANDLE) -> io::Result<u64> {
+    /// From 1601, where the system begins to count, to 1970, in its own unit of 100 nanoseconds.
+    const EPOCH: u64 = 116_444_736_000_000_000;
+    let [mut created, mut ended, mut kernel, mut user] = [FILETIME::default(); 4];
+    // SAFETY: the kernel writes four times.
+    if unsafe { GetProcessTimes(process, &raw mut created, &raw mut ended, &raw mut kernel, &raw mut user) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let ticks = u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime);
+    Ok(ticks.saturating_sub(EPOCH) / (UNIT.as_nanos() as u64 / 100))
+}
+
+/// When a process was created that has this start time.
+pub(crate) fn start_time(start: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH
+        + UNIT.saturating_mul(u32::try_from(start >> 20).unwrap_or(u32::MAX)) * (1 << 20)
+        + UNIT * (start & 0xf_ffff) as u32
+}
+
+/// Milliseconds since the system started: a clock that all processes share.
+pub(super) fn monotonic() -> u64 {
+    // SAFETY: reads a clock.
+    unsafe { GetTickCount64() }
+}
+
+/// What is left of the time until `milliseconds` of that clock.
+pub(crate) fn time_until(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds.saturating_sub(monotonic()))
+}
+
+/// Whether the system has reached one of its limits, for instance on memory.
+pub(crate) fn is_limit(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|code| super::set::Code(code).describe().0 == crate::error::ErrorKind::LimitReached)
+}
+
+/// How many handles one wait can have.
+pub(super) const MOST_WAITED: usize = 64;
+
+/// Waits until one of the objects is signalled, at the most for that long; says which, if one was.
+pub(super) fn wait_for_any(objects: &[BorrowedHandle<'_>], time: Option<Duration>) -> io::Result<Option<usize>> {
+    const LONGEST: u32 = INFINITE - 1;
+    let handles: Vec<HANDLE> = objects.iter().take(MOST_WAITED).map(AsRawHandle::as_raw_handle).collect();
+    let deadline = time.and_then(|time| Instant::now().checked_add(time));
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let milliseconds = match left {
+            None => INFINITE,
+            // Not less than was asked for.
+            Some(left) => u32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST),
+        };
+        // SAFETY: that many handles, which are borrowed for as long as this waits.
+        let woken = unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, milliseconds) };
+        match woken {
+            WAIT_FAILED => return Err(io::Error::last_os_error()),
+            WAIT_TIMEOUT => {
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Ok(None);
+                }
+            }
+            // An abandoned mutex is one that is had.
+            woken if woken >= WAIT_ABANDONED_0 => return Ok(Some((woken - WAIT_ABANDONED_0) as usize)),
+            woken => return Ok(Some((woken - WAIT_OBJECT_0) as usize)),
+        }
+    }
+}
+
+/// Process numbers mean the same to all processes of the system.
+#[expect(clippy::unnecessary_wraps, reason = "other systems cannot always say")]
+pub(crate) fn namespace_fingerprint() -> Result<u32, crate::error::Error> {
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_started_a_while_ago() {
+        let process = Process::open(std::process::id()).expect("it can be opened").expect("it lives");
+        assert!(!process.has_ended());
+        let age = start_time(process.start()).elapsed().expect("it started in the past");
+        assert!(age < Duration::from_secs(600), "{age:?}");
+        assert!(process.start() < 1 << 45, "it fits into a set");
+        assert!(Process::open_recorded(process.pid(), process.start() + 1).expect("no error").is_none());
+    }
+
+    #[test]
+    fn numbers_that_no_process_has() {
+        for pid in [0, 1, 3, u32::MAX, u32::MAX - 3] {
+            assert!(Process::open(pid).expect("no error").is_none(), "{pid}");
+        }
+    }
+}
