@@ -62,6 +62,13 @@ pub(crate) fn judge(log: &Events) -> String {
             "ends-alone" => alone += 1,
             "overlap" => panic!("two instances at once: {event:?}"),
             "error" if is_of_a_killed_start(&event.detail) => failed += 1,
+            "error"
+                if is_postgres_beside_the_dead(&event.detail, |pid| {
+                    lives.contains_key(&pid) && !slain.contains(&pid)
+                }) =>
+            {
+                failed += 1;
+            }
             "error" => errors.push(event.detail),
             _ => {}
         }
@@ -85,6 +92,19 @@ fn is_of_a_killed_start(error: &str) -> bool {
     ];
     let cause = error.split("; the last lines of its log").next().unwrap_or(error);
     error.starts_with("acquire StartFailed ") && causes.iter().any(|words| cause.contains(words))
+}
+
+/// A killed PostgreSQL leaves a number by which the next one takes a zombie for a server (where nobody reaps it, for its guardian was killed,
+/// too), and processes that only their parent tells, which end by themselves a moment later. It does not start beside either.
+fn is_postgres_beside_the_dead(error: &str, lives: impl Fn(u32) -> bool) -> bool {
+    let Some((_, log)) = error.split_once("; the last lines of its log") else { return false };
+    let named =
+        log.split_once("Is another postmaster (PID ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+    let refuses = match named {
+        Some(pid) => log.contains("lock file \"postmaster.pid\" already exists") && !lives(pid),
+        None => log.contains("pre-existing shared memory block"),
+    };
+    error.starts_with("acquire StartFailed ") && refuses
 }
 
 #[test]
@@ -117,6 +137,22 @@ fn it_finds_what_is_broken() {
     assert!(!then(&["1 refused 9", "5 slays 9", "5 gone 9"]), "held, and of no use");
     assert!(!then(&["8 overlap ", "5 slays 9", "5 gone 9"]), "two at once");
     assert!(!then(&["5 slays 9", "5 gone 9", "1 error release SetRemoved it has gone"]), "an error nobody provoked");
+    assert!(
+        then(&[
+            "5 slays 9",
+            "5 gone 9",
+            "3 error acquire StartFailed it exited; the last lines of its log: lock file \"postmaster.pid\" already exists Is another postmaster (PID 9) running"
+        ]),
+        "a zombie"
+    );
+    assert!(
+        !then(&[
+            "3 error acquire StartFailed it exited; the last lines of its log: lock file \"postmaster.pid\" already exists Is another postmaster (PID 9) running",
+            "5 slays 9",
+            "5 gone 9"
+        ]),
+        "it lives"
+    );
     assert!(
         !then(&["5 slays 9", "5 gone 9", "3 error acquire StartFailed no such file"]),
         "a start that nobody killed"
