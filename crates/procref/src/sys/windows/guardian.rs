@@ -518,11 +518,9 @@ impl Performer {
     fn try_finish(&self, pid: u32, start: u64, stopper: Option<&Stopper>) -> io::Result<bool> {
         let Some(process) = Process::open_recorded(pid, start)? else { return Ok(true) };
         let steps = self.plan.steps.as_slice();
-        let grace = steps.first().map(|step| step.grace);
-        let asked = stopper
-            .filter(|_| !process.has_ended())
-            .is_some_and(|stopper| service::ask_to_stop(stopper, grace).unwrap_or(false));
-        if asked { stop::stop_asked(&process, steps) } else { stop::stop(&process, steps, false) }
+        // It may go on for as long as the service takes.
+        let command = stopper.filter(|_| !process.has_ended()).and_then(|stopper| service::ask_to_stop(stopper).ok());
+        if command.is_some() { stop::stop_asked(&process, steps) } else { stop::stop(&process, steps, false) }
     }
 }
 

@@ -11,13 +11,13 @@ use super::object::{self, Kind};
 use super::probe::killing_job;
 use super::process::Process;
 use super::set::{Set, SetError};
-use super::spawn::Spawn;
+use super::spawn::{Asleep, Spawn};
 use super::witness::Witness;
 use crate::protocol::set::CLIENTS;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::os::windows::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -58,6 +58,22 @@ impl Program {
             }
         }
         Ok(Self { file: file.to_owned(), directory: directory.to_owned(), arguments, environment, floor_signal })
+    }
+}
+
+impl Program {
+    /// The process, asleep, in this job and with this output.
+    fn asleep(&self, log: &File, job: BorrowedHandle<'_>) -> io::Result<Asleep> {
+        let (nothing, log) = (OpenOptions::new().read(true).open("NUL")?, log.as_handle());
+        let spawn = Spawn {
+            program: &self.file,
+            arguments: &self.arguments,
+            directory: Some(&self.directory),
+            environment: Some(&self.environment),
+            standard: [nothing.as_handle(), log, log],
+            job: Some(job),
+        };
+        spawn.asleep()
     }
 }
 
@@ -117,18 +133,7 @@ pub(super) fn start(set: Set, job: &Witness, launch: &Launch, guardian: u32) -> 
     // Nothing is recorded, so whatever is there was made by somebody who was killed before it could be let go.
     job.end_all()?;
     let mark = new_mark(set)?;
-    let log = launch.log.as_handle();
-    let nothing = OpenOptions::new().read(true).open("NUL")?;
-    let program = &launch.program;
-    let asleep = Spawn {
-        program: &program.file,
-        arguments: &program.arguments,
-        directory: Some(&program.directory),
-        environment: Some(&program.environment),
-        standard: [nothing.as_handle(), log, log],
-        job: Some(job.as_handle()),
-    }
-    .asleep()?;
+    let asleep = launch.program.asleep(&launch.log, job.as_handle())?;
     asleep.give(mark.as_handle())?;
     drop(mark);
     for lock in &launch.keep {
@@ -192,20 +197,9 @@ pub(crate) fn sweep(set: Set, _: u32, _: u64, _: Option<u32>) {
 /// The same for an instance of which only a file tells: its job has gone with whoever held it, and all that was in it.
 pub(crate) const fn sweep_marked(_: u32, _: u64) {}
 
-/// Runs the command that asks a service to stop, for `time` at the most; says whether it has succeeded.
-pub(super) fn ask_to_stop(stopper: &Stopper, time: Option<u64>) -> io::Result<bool> {
+/// Starts the command that asks a service to stop. What is left of it ends when its job is dropped.
+pub(super) fn ask_to_stop(stopper: &Stopper) -> io::Result<OwnedHandle> {
     let job = killing_job()?;
-    let nothing = OpenOptions::new().read(true).open("NUL")?;
-    let (program, log) = (&stopper.program, stopper.log.as_handle());
-    let asleep = Spawn {
-        program: &program.file,
-        arguments: &program.arguments,
-        directory: Some(&program.directory),
-        environment: Some(&program.environment),
-        standard: [nothing.as_handle(), log, log],
-        job: Some(job.as_handle()),
-    }
-    .asleep()?;
-    let process = asleep.wake()?;
-    Ok(process.wait(time)? && process.exit_code()? == 0)
+    stopper.program.asleep(&stopper.log, job.as_handle())?.wake()?;
+    Ok(job)
 }
