@@ -122,3 +122,31 @@ fn a_set_removed_and_a_starter_killed_before_it_is_published_let_no_second_one_b
     assert!(wait_for_end(&service, Instant::now() + PATIENCE), "nobody holds it");
     next.acquire().expect("it is started anew").release().expect("it stops");
 }
+
+/// Its session is its own, its environment is empty, and its parent and the guardian have been killed in one instant: as a server's
+/// children are that write their titles where the environment was. What it has inherited is left.
+#[test]
+fn no_descendant_stays_that_only_the_pipe_tells() {
+    let sandbox = Sandbox::new();
+    let text = "setsid env -i sleep 1002 & echo stray $!; exec sleep 1000";
+    let command = shell(&sandbox, text).ready(Ready::log("stray"));
+    let service = builder(&sandbox, "alone").command(command).build().expect("it can be described");
+    let handle = service.acquire().expect("it starts");
+    let stray: u32 = log_of(&handle).trim().strip_prefix("stray ").and_then(|it| it.parse().ok()).expect("a number");
+    until("it is alone", || {
+        let environment = std::fs::read(format!("/proc/{stray}/environ")).ok()?;
+        let title = std::fs::read(format!("/proc/{stray}/cmdline")).ok()?;
+        (environment.is_empty() && title.starts_with(b"sleep")).then_some(())
+    });
+    let stray = hold(stray);
+    let main = hold(handle.info().pid().expect("it is a process"));
+    let guardian = hold(service.status().expect("it is known").guardian.expect("it is guarded"));
+    for process in [&guardian, &main] {
+        pidfd_send_signal(process, Signal::KILL).expect("it lives");
+    }
+    assert!(wait_for_end(&main, Instant::now() + PATIENCE) && wait_for_end(&guardian, Instant::now() + PATIENCE));
+    assert!(!has_ended(&stray));
+    drop(service.acquire().expect("it is started anew"));
+    assert!(has_ended(&stray), "the next one runs beside it");
+    handle.release().expect("it stops");
+}

@@ -94,16 +94,12 @@ fn is_of_a_killed_start(error: &str) -> bool {
     error.starts_with("acquire StartFailed ") && causes.iter().any(|words| cause.contains(words))
 }
 
-/// A killed PostgreSQL leaves a number by which the next one takes a zombie for a server (where nobody reaps it, for its guardian was killed,
-/// too), and processes that only their parent tells, which end by themselves a moment later. It does not start beside either.
+/// A killed PostgreSQL leaves its number, by which the next one takes a zombie for a server, where nobody reaps that: its guardian was killed, too.
 fn is_postgres_beside_the_dead(error: &str, lives: impl Fn(u32) -> bool) -> bool {
     let Some((_, log)) = error.split_once("; the last lines of its log") else { return false };
     let named =
         log.split_once("Is another postmaster (PID ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
-    let refuses = match named {
-        Some(pid) => log.contains("lock file \"postmaster.pid\" already exists") && !lives(pid),
-        None => log.contains("pre-existing shared memory block"),
-    };
+    let refuses = log.contains("lock file \"postmaster.pid\" already exists") && named.is_some_and(|pid| !lives(pid));
     error.starts_with("acquire StartFailed ") && refuses
 }
 

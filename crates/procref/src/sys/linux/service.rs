@@ -5,8 +5,8 @@
 //! in which a process runs that nobody knows of; until then it dies with the guardian. The service's end of the pipe makes
 //! the *kernel* send it the stop signal when guardian and clients have all gone (fcntl(2), `F_SETSIG` on a pipe).
 //!
-//! Descendants are found by three marks, for each can be shed: their parent (the guardian is made the parent of orphans),
-//! their session, and a variable in their environment.
+//! Descendants are found by four marks, for each can be shed: their parent (the guardian is made the parent of orphans),
+//! their session, a variable in their environment, and the end of the pipe, which hardly any server closes.
 
 #![expect(unsafe_code, reason = "a child between fork and exec, in a process without memory")]
 
@@ -16,7 +16,7 @@ use super::process::{PATH, Process, Stat, proc_path};
 use super::raw::{Errno, SignalSet, close, each_number, exit, open, prctl, read, set_signal_mask, syscall};
 use super::set::Set;
 use super::sysv_sem::SetError;
-use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, fingerprint};
+use super::witness::{self, GUARDIAN_READS, GUARDIAN_WRITES, fingerprint};
 use crate::protocol::set::HOLD_TOO;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
@@ -584,34 +584,48 @@ impl Reports {
     }
 }
 
+/// By what a process is known for a descendant of a service's. A process would have to shed all of them.
+struct Marks<'a> {
+    /// Its session. 0 for none.
+    session: u32,
+    parent: Option<u32>,
+    /// The variable in its environment.
+    digits: &'a [u8],
+    /// The pipe of which it has inherited the reading end. 0 for none.
+    pipe: u32,
+}
+
 /// Ends all that is left of a service whose main process has gone: whoever is a child of `parent`, in the service's
-/// session, or bears its mark. The set tells nothing of them. Nothing here allocates.
+/// session, or bears its mark, or the end of the pipe that the service had. Nothing here allocates.
 ///
 /// A number that has been given to another process says that the session of this number was empty before, and is that one's.
-pub(crate) fn sweep(_: Set, pid: u32, start: u64, parent: Option<u32>) {
+pub(crate) fn sweep(set: Set, pid: u32, start: u64, parent: Option<u32>) {
     let reused = || matches!(Process::open(pid), Ok(Some(process)) if process.start() != start);
-    end_all(|| (!reused()).then_some(pid), parent, &mark_digits(pid, start));
+    let pipe = set.snapshot().map_or(0, |snapshot| snapshot.record().pipe);
+    let digits = mark_digits(pid, start);
+    end_all(|| Marks { session: if reused() { 0 } else { pid }, parent, digits: &digits, pipe });
 }
 
 /// The same for an instance of which only a file tells, which may be as old as the last boot: by its mark alone.
 pub(crate) fn sweep_marked(pid: u32, start: u64) {
-    end_all(|| None, None, &mark_digits(pid, start));
+    let digits = mark_digits(pid, start);
+    end_all(|| Marks { session: 0, parent: None, digits: &digits, pipe: 0 });
 }
 
-fn end_all(session: impl Fn() -> Option<u32>, parent: Option<u32>, digits: &[u8]) {
+fn end_all<'a>(marks: impl Fn() -> Marks<'a>) {
     /// A service whose processes multiply faster than they can be ended is given up.
     const ROUNDS: usize = 1000;
     let own = super::pid::ask_pid();
     for _ in 0..ROUNDS {
         let mut found = false;
-        let session = session();
+        let marks = marks();
         let _ = each_number(c"/proc", |other, _| {
             // There may be thousands of strangers and zombies, so nobody is held before it has been looked at; and then it is
             // looked at once more, for its number may have been given away.
             if other != own
-                && belongs(other, session, parent, digits)
+                && marks.are_of(other)
                 && let Ok(Some(process)) = Process::hold(other)
-                && belongs(other, session, parent, digits)
+                && marks.are_of(other)
                 && !process.has_ended()
             {
                 found = true;
@@ -625,12 +639,17 @@ fn end_all(session: impl Fn() -> Option<u32>, parent: Option<u32>, digits: &[u8]
     }
 }
 
-fn belongs(other: u32, session: Option<u32>, parent: Option<u32>, digits: &[u8]) -> bool {
-    match Stat::of(other) {
-        Ok(stat) if !stat.zombie => {
-            session == Some(stat.session) || parent == Some(stat.parent) || has_mark(other, digits)
+impl Marks<'_> {
+    fn are_of(&self, other: u32) -> bool {
+        match Stat::of(other) {
+            Ok(stat) if !stat.zombie => {
+                (self.session != 0 && self.session == stat.session)
+                    || self.parent == Some(stat.parent)
+                    || has_mark(other, self.digits)
+                    || (self.pipe != 0 && witness::has_only_reading_end(other, self.pipe))
+            }
+            _ => false,
         }
-        _ => false,
     }
 }
 

@@ -6,14 +6,15 @@
 //! it is asked only when the set has gone.
 
 use super::guardian::TITLE;
-use super::process::{Process, Stat};
-use super::raw::same_open_file;
+use super::process::{PATH, Process, Stat, proc_path};
+use super::raw::{each_entry, same_open_file};
 use super::set::Set;
 use crate::name;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, Stat as Stat64};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat as Stat64};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::{fs, io};
@@ -183,6 +184,42 @@ impl AsFd for Witness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.writes.as_fd()
     }
+}
+
+/// Whether a process has inherited the service's end of this pipe, and is neither a client, which has a writing end, nor a
+/// guardian. Nothing here allocates.
+pub(super) fn has_only_reading_end(pid: u32, pipe: u32) -> bool {
+    let mut path = [0_u8; PATH];
+    let of_pipe = |folder: BorrowedFd<'_>, name: &CStr| {
+        rustix::fs::statat(folder, name, AtFlags::empty()).is_ok_and(|stat| is_pipe(&stat, pipe))
+    };
+    let folder = proc_path(&mut path, pid, b"/fd")
+        .ok_or(Errno::NAMETOOLONG)
+        .and_then(|path| rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()));
+    // What is at its place is looked at first: of most processes, nothing else is.
+    let Ok(folder) = folder else { return false };
+    if !of_pipe(folder.as_fd(), c"3") || is_guardian(pid) {
+        return false;
+    }
+    let mut writes = false;
+    let listed = each_entry(folder.as_raw_fd(), |name| {
+        let link = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        // The link's mode says how it was opened (proc_pid_fd(5)).
+        let for_writing = link.is_ok_and(|link| Mode::from_raw_mode(link.st_mode).contains(Mode::WUSR));
+        writes |= for_writing && name != c"." && name != c".." && of_pipe(folder.as_fd(), name);
+    });
+    listed.is_ok() && !writes
+}
+
+/// Whether a process says of itself that it is a guardian.
+fn is_guardian(pid: u32) -> bool {
+    let mut path = [0_u8; PATH];
+    let mut title = [0_u8; TITLE.len()];
+    let file = proc_path(&mut path, pid, b"/cmdline")
+        .ok_or(Errno::NAMETOOLONG)
+        .and_then(|path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
+    // Not knowing is no reason to end it.
+    file.and_then(|file| rustix::io::read(&file, &mut title)).map_or(true, |_| title == *TITLE.as_bytes())
 }
 
 /// A process that holds a writing end.
