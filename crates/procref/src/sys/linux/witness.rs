@@ -203,10 +203,17 @@ pub(super) fn has_only_reading_end(pid: u32, pipe: u32) -> bool {
     }
     let mut writes = false;
     let listed = each_entry(folder.as_raw_fd(), |name| {
-        let link = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
-        // The link's mode says how it was opened (proc_pid_fd(5)).
-        let for_writing = link.is_ok_and(|link| Mode::from_raw_mode(link.st_mode).contains(Mode::WUSR));
-        writes |= for_writing && name != c"." && name != c".." && of_pipe(folder.as_fd(), name);
+        // The link's mode says how it was opened (proc_pid_fd(5)). Not knowing is no reason to end a process; what is not there
+        // any more, it has closed.
+        let for_writing = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(link) => Mode::from_raw_mode(link.st_mode).contains(Mode::WUSR),
+            Err(errno) => errno != Errno::NOENT,
+        };
+        writes |= for_writing
+            && match rustix::fs::statat(&folder, name, AtFlags::empty()) {
+                Ok(stat) => is_pipe(&stat, pipe),
+                Err(errno) => errno != Errno::NOENT,
+            };
     });
     listed.is_ok() && !writes
 }
