@@ -61,7 +61,12 @@ impl Story<'_> {
         self.all_at_once()?;
         self.some_are_killed()?;
         self.one_joins_late()?;
-        let guardian = if HAS_GUARDIAN { Some(self.guardian_is_killed()?) } else { None };
+        let guardian = if HAS_GUARDIAN {
+            Some(self.guardian_is_killed()?)
+        } else {
+            self.everybody_talks()?;
+            None
+        };
         self.some_leave()?;
         self.last_is_killed(guardian.as_ref())?;
         let seconds = self.timeline.elapsed().as_secs_f64();
@@ -195,7 +200,8 @@ impl Story<'_> {
             promised(guardian.wait(PATIENCE)?, || "the guardian stayed".into())?;
             reap(guardian);
         } else {
-            self.files_are_removed()?;
+            self.remove_files()?;
+            self.tell_of(Tone::Good, "gc", "removed the files, which nothing vouches for any more")?;
         }
         let status = self.looks.status()?;
         promised(status.state == ServiceState::Stopped, || format!("what is left: {status:?}"))?;
@@ -211,12 +217,12 @@ impl Story<'_> {
     }
 
     /// Where no process sees to that, the next who wants the service does, or `procref gc`.
-    fn files_are_removed(&self) -> Result<()> {
+    fn remove_files(&self) -> Result<()> {
         let Shared { name, folder, .. } = self.shared;
         Observed::new(name)?.runtime_dir(folder).finish_leftovers(&StopLadder::default())?;
         // The folder is the demonstration's own. It stays if anything is in it.
         let _ = fs::remove_dir(folder);
-        self.tell_of(Tone::Good, "gc", "removed the files, which nothing vouches for any more")
+        Ok(())
     }
 
     /// Everybody who is there talks to the service, and it is the same one as ever.
@@ -274,6 +280,9 @@ impl Story<'_> {
         }
         if let Some(Running { process, .. }) = &self.service {
             reap(process);
+        }
+        if !HAS_GUARDIAN {
+            let _ = self.remove_files();
         }
     }
 }
