@@ -78,7 +78,8 @@ pub trait RefCounter: Send + Sync {
 ///
 /// # Platform-specific behavior
 ///
-/// On Linux the references survive `execve(2)` and then are the new program's. They are not inherited over `fork(2)`:
+/// On Linux, threads that have called `unshare(CLONE_SYSVSEM)`, and those that they make, can neither acquire nor release
+/// ([`ErrorKind::Incompatible`]): what they take would not be the program's. The references survive `execve(2)` and then are the new program's. They are not inherited over `fork(2)`:
 /// a child has none, and its copy of this object gives nothing back.
 #[derive(Debug)]
 pub struct PlatformRefCounter {
@@ -116,6 +117,17 @@ impl PlatformRefCounter {
 
     fn error(&self, operation: &str, error: SetError) -> Error {
         Error::set(&self.name, operation, error)
+    }
+
+    /// The kernel takes references back by a list that threads share. One that is taken with one list and given back with another counts once
+    /// too little as soon as the first one ends.
+    fn may_change(&self) -> Result<()> {
+        if !sys::watch::is_elsewhere() {
+            return Ok(());
+        }
+        let what = "this thread has an undo list of its own (unshare(CLONE_SYSVSEM)), and the references are in the other threads'";
+        let error = Error::new(ErrorKind::Incompatible, what).service(&self.name);
+        Err(error.help("acquire and release in threads that share theirs"))
     }
 
     /// Names a set that is fresh. `Gone` where it was removed meanwhile.
@@ -178,6 +190,7 @@ impl RefCounter for PlatformRefCounter {
 
     fn acquire(&self) -> Result<Acquired> {
         let mut held = self.held();
+        self.may_change()?;
         loop {
             let (set, fresh) = match held.set {
                 Some(set) if held.references > 0 => (set, false),
@@ -205,6 +218,7 @@ impl RefCounter for PlatformRefCounter {
         let Some(set) = held.set.filter(|_| held.references > 0) else {
             return Err(Error::new(ErrorKind::InvalidInput, "there is no reference to release").service(&self.name));
         };
+        self.may_change()?;
         held.references -= 1;
         loop {
             match set.apply(&LEAVE_NOT_LAST) {
@@ -235,6 +249,12 @@ impl RefCounter for PlatformRefCounter {
 
 impl Drop for PlatformRefCounter {
     fn drop(&mut self) {
+        if self.held().references > 0
+            && let Err(error) = self.may_change()
+        {
+            tracing::error!(counter = %self.name, %error, "cannot release: the process's end will");
+            return;
+        }
         while self.held().references > 0 {
             if let Err(error) = self.release() {
                 tracing::error!(counter = %self.name, %error, "cannot release");

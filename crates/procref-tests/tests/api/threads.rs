@@ -2,7 +2,7 @@
 
 use crate::kit::Bed;
 use procref::protocol::set::CLIENTS;
-use procref::{ErrorKind, ServiceState};
+use procref::{Acquired, ErrorKind, PlatformRefCounter, RefCounter, Released, ServiceState};
 use procref_tests::actor::until;
 use procref_tests::sandbox::{has_ended, hold};
 use std::path::Path;
@@ -102,4 +102,20 @@ fn who_can_make_no_thread_is_told_why() {
     let error = acquired.expect_err("it takes a thread");
     assert_eq!(error.kind(), ErrorKind::System, "{error}");
     assert!(error.to_string().contains("CLONE_NEWPID"), "{error}");
+}
+
+#[test]
+fn a_bare_counter_is_not_changed_in_a_thread_with_an_undo_list_of_its_own() {
+    let sandbox = procref_tests::Sandbox::new();
+    let counter = std::sync::Arc::new(PlatformRefCounter::new(&sandbox.name("count")).expect("a good name"));
+    assert_eq!(counter.acquire().expect("it counts"), Acquired::First);
+    let other = std::sync::Arc::clone(&counter);
+    let said = in_thread_of_its_own(libc::CLONE_SYSVSEM, move || (other.acquire().map(drop), other.release().map(drop)));
+    let (acquired, released) = said.expect("this needs no privilege");
+    for error in [acquired, released].map(|result| result.expect_err("it would not be undone with the others")) {
+        assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+    }
+    assert_eq!(counter.count().expect("it counts"), 1);
+    assert_eq!(counter.release().expect("it is here that it was taken"), Released::Last);
+    assert_eq!(counter.count().expect("it counts"), 0);
 }

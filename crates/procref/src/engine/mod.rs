@@ -548,7 +548,7 @@ impl Lease {
             let what = "a forked child's copy of a handle has no reference that could be kept";
             return Err(Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name));
         }
-        if watch::loses_by_exec() {
+        if watch::is_elsewhere() {
             let what = "cannot be kept: this thread has called unshare(CLONE_SYSVSEM), or is in another IPC namespace, and the reference would end with the other threads";
             let error = Error::new(ErrorKind::InvalidInput, what).service(&self.spec.name);
             let_go(self);

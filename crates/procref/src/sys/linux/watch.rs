@@ -103,8 +103,9 @@ pub(crate) fn is_at_home() -> io::Result<bool> {
     Ok(shares_undo_list()?.unwrap_or(false))
 }
 
-/// Whether it is certain that this thread, if it becomes another program, loses what the process holds.
-pub(crate) fn loses_by_exec() -> bool {
+/// Whether it is certain that this thread has another undo list than the one in which all references are: it may not change them, and if it
+/// becomes another program, they are lost.
+pub(crate) fn is_elsewhere() -> bool {
     matches!(shares_undo_list(), Ok(Some(false)))
 }
 

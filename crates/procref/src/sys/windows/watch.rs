@@ -38,8 +38,8 @@ pub(crate) const fn is_at_home() -> io::Result<bool> {
     Ok(true)
 }
 
-/// What a process holds, it holds until it ends: no other program takes its place.
-pub(crate) const fn loses_by_exec() -> bool {
+/// Whether what this thread takes belongs to it alone: handles never do.
+pub(crate) const fn is_elsewhere() -> bool {
     false
 }
 
