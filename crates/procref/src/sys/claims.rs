@@ -4,7 +4,7 @@
 
 use super::Process;
 use crate::name::fingerprint;
-use crate::protocol::set::Instance;
+use crate::protocol::set::{Instance, Record};
 use std::collections::BTreeMap;
 
 /// The most metadata that a service has.
@@ -33,6 +33,27 @@ pub(crate) enum Live {
 }
 
 impl Claim {
+    /// That this process starts it.
+    pub(super) const fn of_starter(set: i32, pid: u32, start: u64) -> Self {
+        Self { set, instance: Instance::Process { pid, start }, generation: 0, starter: true }
+    }
+
+    /// That the set records this.
+    pub(super) const fn of_record(set: i32, record: &Record) -> Self {
+        Self { set, instance: record.instance, generation: record.generation, starter: false }
+    }
+
+    /// That it is why the set counts so many failed starts.
+    pub(super) fn of_failure(set: i32, failures: u16) -> Self {
+        Self { set, instance: Instance::None, generation: failures.into(), starter: false }
+    }
+
+    /// What a file is about, by its first line, and what it says of that.
+    pub(super) fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let end = bytes.iter().position(|&byte| byte == b'\n')?;
+        Some((Self::parse(bytes.get(..end)?)?, bytes.get(end + 1..)?))
+    }
+
     /// How a file begins that says so.
     pub(super) fn line(&self) -> String {
         let Self { set, instance, generation, starter } = *self;

@@ -45,6 +45,7 @@
 //! stands above it once, in [`crate::protocol`].
 
 mod claims;
+mod launch;
 mod per_process;
 pub(crate) use per_process::PerProcess;
 

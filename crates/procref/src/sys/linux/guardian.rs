@@ -12,10 +12,9 @@
 use super::detach::{self, FIRST_FD};
 use super::hints::{self, Hints};
 use super::pid::ask_pid;
-use super::port;
 use super::process::{self, Process};
 use super::raw;
-use super::service::{self, Need, Program, Reports};
+use super::service::{self, Reports};
 use super::set::Set;
 use super::sysv_sem::SetError;
 use super::witness::{GUARDIAN_READS, GUARDIAN_WRITES, Witness};
@@ -24,6 +23,8 @@ use crate::protocol::guardian::{Action, Event, Guardian};
 use crate::protocol::set::{
     GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, LAST_LINGER, MARK_DOWN, Op, UNLOCK,
 };
+pub(crate) use crate::sys::launch::{Launch, Made, Stopper, use_companion};
+use crate::sys::launch::{WAY_IN, WayIn};
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::retry_on_intr;
 use rustix::pipe::PipeFlags;
@@ -32,8 +33,6 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Where a guardian says that it watches.
@@ -171,16 +170,6 @@ impl Plan {
     }
 }
 
-/// How this program's guardians are made.
-static WAY_IN: OnceLock<WayIn> = OnceLock::new();
-
-enum WayIn {
-    /// The program's `main` begins with [`main_if_asked`].
-    Myself,
-    /// Another program's does.
-    Companion(PathBuf),
-}
-
 /// Runs the guardian and never returns, if this process was started to be one. Otherwise remembers that this program
 /// may be started again as a guardian.
 pub(crate) fn main_if_asked() {
@@ -215,40 +204,6 @@ fn shed(plan: &Plan, title: &CStr) -> ! {
         Err(_) if plan.more_fds == 0 => run(plan),
         Err(_) => raw::exit(125),
     }
-}
-
-/// Names the program that is started as a guardian. `false`: it has been decided already.
-pub(crate) fn use_companion(program: &Path) -> bool {
-    WAY_IN.set(WayIn::Companion(program.to_owned())).is_ok()
-}
-
-/// A service for a guardian to start.
-#[derive(Debug)]
-pub(crate) struct Launch {
-    pub(crate) program: Program,
-    /// Where the service writes what it says.
-    pub(crate) log: File,
-    /// What the guardian holds for as long as it lives.
-    pub(crate) keep: Vec<port::Lock>,
-    /// What the service holds by itself for as long as it lives.
-    pub(crate) needs: Vec<Need>,
-}
-
-/// A command that asks a service to stop.
-#[derive(Debug)]
-pub(crate) struct Stopper {
-    pub(crate) program: Program,
-    /// Where it writes what it says.
-    pub(crate) log: File,
-}
-
-/// A guardian that watches.
-#[derive(Debug)]
-pub(crate) struct Made {
-    /// The pipe, where there was none before.
-    pub(crate) witness: Option<Witness>,
-    /// What it says of the service that it was to start.
-    pub(crate) reports: Reports,
 }
 
 /// Makes a guardian and waits until it watches. `witness` is the pipe that this process already holds an end of.
@@ -530,6 +485,7 @@ fn event(result: Result<(), SetError>) -> Event {
 mod tests {
     use super::*;
     use crate::name::ServiceName;
+    use std::path::Path;
 
     #[test]
     fn a_plan_survives_the_way_to_a_started_guardian() {

@@ -141,25 +141,21 @@ impl Hints {
             if let Some(Claim { instance: Instance::Process { pid, start }, starter: false, .. }) = last {
                 ended(pid, start);
             }
-            let claim = Claim { set, instance: Instance::Process { pid, start }, generation: 0, starter: true };
-            self.write("info", &[claim.line().as_bytes()])?;
+            self.write("info", &[Claim::of_starter(set, pid, start).line().as_bytes()])?;
         }
         Ok(live)
     }
 
     /// Writes which instance runs and its metadata.
     pub(crate) fn write_info(&self, set: i32, record: &Record, details: &[u8]) -> io::Result<()> {
-        let claim = Claim { set, instance: record.instance, generation: record.generation, starter: false };
-        self.write("info", &[claim.line().as_bytes(), details])
+        self.write("info", &[Claim::of_record(set, record).line().as_bytes(), details])
     }
 
     /// The details of the instance that this set records; `None` if the file is not about that.
     pub(crate) fn read_details(&self, set: i32, record: &Record) -> Option<Vec<u8>> {
         let bytes = self.read("info")?;
-        let end = bytes.iter().position(|&byte| byte == b'\n')?;
-        let (line, details) = (bytes.get(..end)?, bytes.get(end + 1..)?);
-        let claim = Claim { set, instance: record.instance, generation: record.generation, starter: false };
-        (Claim::parse(line)? == claim && checksum(details) == record.details).then(|| details.to_vec())
+        let (claim, details) = Claim::split(&bytes)?;
+        (claim == Claim::of_record(set, record) && checksum(details) == record.details).then(|| details.to_vec())
     }
 
     fn claims(&self) -> Option<Claims> {
@@ -178,18 +174,15 @@ impl Hints {
 
     /// Writes why the start failed that makes the set count `failures` failed starts.
     pub(crate) fn write_failure(&self, set: i32, failures: u16, cause: &str) -> io::Result<()> {
-        let claim = Claim { set, instance: Instance::None, generation: failures.into(), starter: false };
         let cause = cause.get(..cause.floor_char_boundary(MOST_DETAILS)).unwrap_or(cause);
-        self.write("failed", &[claim.line().as_bytes(), cause.as_bytes()])
+        self.write("failed", &[Claim::of_failure(set, failures).line().as_bytes(), cause.as_bytes()])
     }
 
     /// Why the start failed that made the set count `failures` failed starts.
     pub(crate) fn read_failure(&self, set: i32, failures: u16) -> Option<String> {
         let bytes = self.read("failed")?;
-        let end = bytes.iter().position(|&byte| byte == b'\n')?;
-        let claim = Claim { set, instance: Instance::None, generation: failures.into(), starter: false };
-        let ours = Claim::parse(bytes.get(..end)?)? == claim;
-        ours.then(|| String::from_utf8_lossy(bytes.get(end + 1..).unwrap_or(&[])).into_owned())
+        let (claim, cause) = Claim::split(&bytes)?;
+        (claim == Claim::of_failure(set, failures)).then(|| String::from_utf8_lossy(cause).into_owned())
     }
 
     /// Removes the files if they are about the instance in this set.

@@ -4,15 +4,15 @@
 //!
 //! The decisions are [`crate::protocol::guardian`]'s; this performs them.
 
+use super::current_pid;
 use super::hints::Hints;
 use super::object::{self, Kind};
 use super::process::{Process, monotonic, wait_for_any};
-use super::service::{self, Need, Program, Reports};
+use super::service::{self, Program, Reports};
 use super::set::{Set, SetError};
 use super::spawn::Spawn;
 use super::stop::{self, ctrl_break, leave_console};
 use super::witness::Witness;
-use super::{current_pid, port};
 use crate::name::ServiceName;
 use crate::options::{MOST_STEPS, StopStep};
 use crate::protocol::guardian::{Action, Event, Guardian};
@@ -20,13 +20,14 @@ use crate::protocol::set::{
     GUARDIAN, GUARDIAN_IDLE, GUARDIAN_SHUT, GUARDIAN_SLEEP, Instance, KERNEL_GUARDS_NO_MORE, LAST_LINGER, MARK_DOWN,
     Op, UNLOCK,
 };
+pub(crate) use crate::sys::launch::{Launch, Made, Stopper, use_companion};
+use crate::sys::launch::{WAY_IN, WayIn};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::io::AsHandle;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -185,17 +186,6 @@ impl Order {
     }
 }
 
-/// How this program's guardians are made.
-static WAY_IN: OnceLock<WayIn> = OnceLock::new();
-
-#[derive(Debug)]
-enum WayIn {
-    /// The program's `main` begins with [`main_if_asked`].
-    Myself,
-    /// Another program's does.
-    Companion(PathBuf),
-}
-
 /// Does what this process was started for by another one of ours, and never returns, if it was. Otherwise remembers that
 /// this program may be started again.
 pub(crate) fn main_if_asked() {
@@ -214,11 +204,6 @@ pub(crate) fn main_if_asked() {
         let order = read.ok().and_then(|_| Order::decode(&bytes));
         std::process::exit(if order.and_then(run).is_some() { 0 } else { 125 });
     }
-}
-
-/// Names the program that is started as a guardian. `false`: it has been decided already.
-pub(crate) fn use_companion(program: &Path) -> bool {
-    WAY_IN.set(WayIn::Companion(program.to_owned())).is_ok()
 }
 
 fn way_in() -> Option<io::Result<PathBuf>> {
@@ -255,35 +240,6 @@ pub(super) fn break_by_helper(pid: u32) -> Option<io::Result<bool>> {
     Some(send())
 }
 
-/// A service to start.
-#[derive(Debug)]
-pub(crate) struct Launch {
-    pub(crate) program: Program,
-    /// Where the service writes what it says.
-    pub(crate) log: File,
-    /// What is held for as long as the service lives.
-    pub(crate) keep: Vec<port::Lock>,
-    /// What the service holds by itself for as long as it lives.
-    pub(crate) needs: Vec<Need>,
-}
-
-/// A command that asks a service to stop.
-#[derive(Debug)]
-pub(crate) struct Stopper {
-    pub(crate) program: Program,
-    /// Where it writes what it says.
-    pub(crate) log: File,
-}
-
-/// A guardian that watches.
-#[derive(Debug)]
-pub(crate) struct Made {
-    /// The job, where this process had none before.
-    pub(crate) witness: Option<Witness>,
-    /// What has come of the service that was to be started.
-    pub(crate) reports: Reports,
-}
-
 /// Makes a guardian, waits until it watches, and starts a service. `witness` is the job that this process already holds.
 pub(crate) fn make(
     name: &str,
@@ -309,7 +265,7 @@ pub(crate) fn make(
 /// From here on it is guarded: who holds it holds the job.
 fn guard_by_kernel(set: Set) -> io::Result<u32> {
     loop {
-        let snapshot = set.snapshot().map_err(in_words)?;
+        let snapshot = set.snapshot().map_err(io::Error::from)?;
         if snapshot.value(GUARDIAN) != 0 {
             // Somebody guards it already.
             return Ok(snapshot.guardian_pid().unwrap_or(0));
@@ -318,16 +274,8 @@ fn guard_by_kernel(set: Set) -> io::Result<u32> {
             Ok(()) => return Ok(0),
             // A guardian came, or came and went, since the set was read.
             Err(SetError::Refused) => {}
-            Err(error) => return Err(in_words(error)),
+            Err(error) => return Err(error.into()),
         }
-    }
-}
-
-fn in_words(error: SetError) -> io::Error {
-    match error {
-        SetError::Os(code) => code.into(),
-        SetError::Gone => io::ErrorKind::NotFound.into(),
-        error => io::Error::other(format!("its record: {error:?}")),
     }
 }
 
@@ -338,9 +286,9 @@ fn start(name: &str, plan: &Plan, stopper: Option<&Stopper>) -> io::Result<u32> 
         io::Error::new(io::ErrorKind::Unsupported, what)
     };
     let program = way_in().ok_or_else(no_way)??;
-    let snapshot = plan.set.snapshot().map_err(in_words)?;
+    let snapshot = plan.set.snapshot().map_err(io::Error::from)?;
     if snapshot.guardian_pid().is_none() && snapshot.value(GUARDIAN) != 0 {
-        plan.set.apply(&KERNEL_GUARDS_NO_MORE).map_err(in_words)?;
+        plan.set.apply(&KERNEL_GUARDS_NO_MORE).map_err(io::Error::from)?;
     }
     let ready = format!("Local\\procref-ready-{}-{}", current_pid(), COUNT.fetch_add(1, Ordering::Relaxed));
     let (event, _) = object::create(Kind::Event, &ready)?;

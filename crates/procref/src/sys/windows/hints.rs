@@ -123,26 +123,25 @@ impl Hints {
             if let Some(Claim { instance: Instance::Process { pid, start }, starter: false, .. }) = other {
                 ended(pid, start);
             }
-            let claim = Claim { set, instance: Instance::Process { pid, start }, generation: 0, starter: true };
-            self.write("info", &[claim.line().as_bytes()])?;
+            self.write("info", &[Claim::of_starter(set, pid, start).line().as_bytes()])?;
         }
         Ok(live)
     }
 
     /// Writes which instance runs and its metadata.
     pub(crate) fn write_info(&self, set: i32, record: &Record, details: &[u8]) -> io::Result<()> {
-        self.write("info", &[of_record(set, record).line().as_bytes(), details])
+        self.write("info", &[Claim::of_record(set, record).line().as_bytes(), details])
     }
 
     /// The details of the instance that this set records; `None` if the file is not about that.
     pub(crate) fn read_details(&self, set: i32, record: &Record) -> Option<Vec<u8>> {
         let bytes = self.read("info")?;
-        let (claim, details) = split(&bytes)?;
-        (claim == of_record(set, record) && checksum(details) == record.details).then(|| details.to_vec())
+        let (claim, details) = Claim::split(&bytes)?;
+        (claim == Claim::of_record(set, record) && checksum(details) == record.details).then(|| details.to_vec())
     }
 
     fn claim(&self) -> Option<Claim> {
-        Some(split(&self.read("info")?)?.0)
+        Some(Claim::split(&self.read("info")?)?.0)
     }
 
     /// The process that the file names, if it lives.
@@ -158,14 +157,14 @@ impl Hints {
     /// Writes why the start failed that makes the set count `failures` failed starts.
     pub(crate) fn write_failure(&self, set: i32, failures: u16, cause: &str) -> io::Result<()> {
         let cause = cause.get(..cause.floor_char_boundary(MOST_DETAILS)).unwrap_or(cause);
-        self.write("failed", &[of_failure(set, failures).line().as_bytes(), cause.as_bytes()])
+        self.write("failed", &[Claim::of_failure(set, failures).line().as_bytes(), cause.as_bytes()])
     }
 
     /// Why the start failed that made the set count `failures` failed starts.
     pub(crate) fn read_failure(&self, set: i32, failures: u16) -> Option<String> {
         let bytes = self.read("failed")?;
-        let (claim, cause) = split(&bytes)?;
-        (claim == of_failure(set, failures)).then(|| String::from_utf8_lossy(cause).into_owned())
+        let (claim, cause) = Claim::split(&bytes)?;
+        (claim == Claim::of_failure(set, failures)).then(|| String::from_utf8_lossy(cause).into_owned())
     }
 
     /// Removes the files if they are about the instance in this set.
@@ -223,19 +222,6 @@ fn live(claim: &Claim) -> Option<Live> {
             (!ended).then_some(service)
         }
     }
-}
-
-const fn of_record(set: i32, record: &Record) -> Claim {
-    Claim { set, instance: record.instance, generation: record.generation, starter: false }
-}
-
-fn of_failure(set: i32, failures: u16) -> Claim {
-    Claim { set, instance: Instance::None, generation: failures.into(), starter: false }
-}
-
-fn split(bytes: &[u8]) -> Option<(Claim, &[u8])> {
-    let end = bytes.iter().position(|&byte| byte == b'\n')?;
-    Some((Claim::parse(bytes.get(..end)?)?, bytes.get(end + 1..)?))
 }
 
 /// Says when files come and go.

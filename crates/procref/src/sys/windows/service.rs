@@ -142,21 +142,14 @@ pub(super) fn start(set: Set, job: &Witness, launch: &Launch, guardian: u32) -> 
     let process = asleep.process().ok_or(io::ErrorKind::Other)?;
     for need in &launch.needs {
         asleep.give(need.witness.as_handle())?;
-        need.set.hold_for(CLIENTS, process, |handle| asleep.give(handle)).map_err(in_words)?;
+        need.set.hold_for(CLIENTS, process, |handle| asleep.give(handle)).map_err(io::Error::from)?;
     }
     let (pid, start) = (process.pid(), process.start());
-    let snapshot = set.snapshot().map_err(in_words)?;
+    let snapshot = set.snapshot().map_err(io::Error::from)?;
     match set.apply(&snapshot.announcing(pid, start, guardian, job.number())) {
         Ok(()) => asleep.wake(),
         Err(SetError::Refused) => Err(io::ErrorKind::WouldBlock.into()),
-        Err(error) => Err(in_words(error)),
-    }
-}
-
-fn in_words(error: SetError) -> io::Error {
-    match error {
-        SetError::Os(code) => code.into(),
-        error => io::Error::other(format!("its record: {error:?}")),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -83,6 +83,16 @@ impl From<Code> for io::Error {
     }
 }
 
+impl From<SetError> for io::Error {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::Os(code) => code.into(),
+            SetError::Gone => io::ErrorKind::NotFound.into(),
+            error => Self::other(format!("its record: {error:?}")),
+        }
+    }
+}
+
 impl From<io::Error> for SetError {
     fn from(error: io::Error) -> Self {
         /// ERROR_GEN_FAILURE

@@ -201,7 +201,7 @@ pub(crate) struct Holder {
 
 /// Who holds or awaits it.
 pub(crate) fn holders(set: Set, _: Option<(u32, &Process)>) -> io::Result<Vec<Holder>> {
-    let processes = set.client_processes().map_err(|error| io::Error::other(format!("{error:?}")))?;
+    let processes = set.client_processes()?;
     let mut holders: Vec<_> =
         processes.iter().map(|process| Holder { pid: process.pid(), name: process.name() }).collect();
     holders.sort_by_key(|holder| holder.pid);
