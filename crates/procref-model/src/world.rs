@@ -48,30 +48,27 @@ pub struct Config {
     pub mistake: Option<Mistake>,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            clients: 2,
-            rounds: 1,
-            kills: 0,
-            deaths: 0,
-            illnesses: 0,
-            rechecks: 0,
-            forks: 0,
-            failures: 0,
-            cancels: 0,
-            removals: 0,
-            lingers: false,
-            recovers: false,
-            declared: false,
-            descendants: Descendants::None,
-            outside: None,
-            mistake: None,
-        }
-    }
-}
-
 impl Config {
+    /// Two clients, each once, and nothing that goes wrong.
+    pub const TWO: Self = Self {
+        clients: 2,
+        rounds: 1,
+        kills: 0,
+        deaths: 0,
+        illnesses: 0,
+        rechecks: 0,
+        forks: 0,
+        failures: 0,
+        cancels: 0,
+        removals: 0,
+        lingers: false,
+        recovers: false,
+        declared: false,
+        descendants: Descendants::None,
+        outside: None,
+        mistake: None,
+    };
+
     const fn ways(&self) -> Ways {
         Ways { recovers: self.recovers, by_guardian: self.declared }
     }

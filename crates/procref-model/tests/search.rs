@@ -47,24 +47,7 @@ fn finds(mistake: Mistake, config: Config) {
     }
 }
 
-const TWO: Config = Config {
-    clients: 2,
-    rounds: 1,
-    kills: 0,
-    deaths: 0,
-    illnesses: 0,
-    rechecks: 0,
-    forks: 0,
-    failures: 0,
-    cancels: 0,
-    removals: 0,
-    lingers: false,
-    recovers: false,
-    declared: false,
-    descendants: Descendants::None,
-    outside: None,
-    mistake: None,
-};
+const TWO: Config = Config::TWO;
 const THREE: Config = Config { clients: 3, ..TWO };
 const DECLARED: Config = Config { declared: true, ..TWO };
 
