@@ -280,6 +280,9 @@ impl Drop for Waits {
 ///
 /// A child that was forked while this handle existed has no reference: its copy of the handle does nothing. A reference
 /// survives `execve(2)` and then is the new program's until it ends; see [`keep`](Self::keep).
+///
+/// On Windows, a handle in a `thread_local!` value that is dropped with its thread is released in the background: no other
+/// thread can begin while that one ends. In the main thread that is at the process's end, which releases it in any case.
 #[derive(Debug)]
 #[must_use = "dropping the handle at once releases the service at once"]
 pub struct ServiceHandle {

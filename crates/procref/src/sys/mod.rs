@@ -23,7 +23,7 @@
 //! | [`Signal`] | `TERM` and `KILL`, for [`Process::signal`] |
 //! | [`stop`], [`stop_asked`] | go down a stop ladder; [`signal_number`] has the number of a step for each [`StopSignal`](crate::StopSignal), [`FORCE`] that of the last one |
 //! | [`current_pid`], [`start_time`], [`time_until`] | this process's number, right in a forked child, too; when a process started; what is left until a time of the clock by which a guardian lingers |
-//! | [`watch`] | says when a process has died, without a poll |
+//! | [`watch`] | says when a process has died, without a poll; what a thread may do: take references, wait for another thread |
 //! | [`program`] | finds programs, and says in words how one ended |
 //! | [`is_limit`] | whether an error says that a limit was reached |
 //! | **guardians and services** | |

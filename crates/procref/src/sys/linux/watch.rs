@@ -116,6 +116,11 @@ pub(crate) fn is_in_same_ipc_namespace() -> io::Result<bool> {
     Ok(home.is_err() || here.is_err() || home == here)
 }
 
+/// Whether this thread may wait for another one: here always.
+pub(crate) const fn may_wait() -> bool {
+    true
+}
+
 /// Starts a thread that has the undo list in which all references of this process are, and the signal mask of this one.
 pub(crate) fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = std::thread::Builder::new().name(name.into());
