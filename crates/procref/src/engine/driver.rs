@@ -97,10 +97,10 @@ impl Acquiring {
             let event = match (self.action, hooks) {
                 (A::Return(outcome), _) => return self.outcome(outcome),
                 (A::Look, _) => self.look(),
-                (A::Join, _) => self.apply(&JOIN, "join"),
+                (A::Join, _) => self.come(&JOIN, "join"),
                 (A::Check, hooks) => self.check(hooks),
                 (_, None) => return Progress::WouldBlock,
-                (A::Announce, _) => self.apply(&ANNOUNCE, "announce itself"),
+                (A::Announce, _) => self.come(&ANNOUNCE, "announce itself"),
                 (A::Lock, _) => self.lock(unwanted),
                 (A::AskWitness, _) => self.ask_witness(),
                 (A::Found, _) => self.found_set(),
@@ -219,6 +219,21 @@ impl Acquiring {
         }
     }
 
+    /// Where nobody but its clients keeps a service alive, who is counted has to be one of those already: all others may let go
+    /// of it in the next instant.
+    fn come(&mut self, ops: &[Op], operation: &str) -> acquire::Event {
+        if self.witness.is_none() {
+            match Witness::of_comer(self.set()) {
+                Ok(witness) => self.witness = witness,
+                Err(error) => {
+                    let what = "cannot hold what keeps it alive";
+                    return self.failed(Error::new(ErrorKind::System, what).source(error));
+                }
+            }
+        }
+        self.apply(ops, operation)
+    }
+
     fn look(&mut self) -> acquire::Event {
         // Who holds the service looks at the set that counts it, not at whatever has its key now.
         if let (Some(set), true) = (self.set, self.machine.held()) {
@@ -312,14 +327,15 @@ impl Acquiring {
     /// Who is counted has to be among those who hold the service's pipe before it may rely on the service: the kernel stops
     /// that when nobody holds the pipe, whatever the count says. `Ok(false)`: it has done so.
     fn hold_pipe(&mut self, pid: u32, service: &Process, pipe: u32, seen: Snapshot) -> io::Result<bool> {
-        let holds = |witness: &Option<Witness>| witness.as_ref().is_some_and(|witness| witness.is_of(pipe));
-        if holds(&self.witness) {
+        let holds =
+            |witness: &Option<Witness>| witness.as_ref().map_or(Ok(false), |witness| witness.holds(service, pipe));
+        if holds(&self.witness)? {
             return Ok(true);
         }
         if let Some((pid, guardian)) = hold_guardian(self.set(), Some(seen)) {
             // As long as the guardian lives, somebody has held it.
             let opened = Witness::of_guardian(self.set(), pid, &guardian).ok();
-            if holds(&opened) {
+            if holds(&opened)? {
                 self.witness = opened;
                 return Ok(true);
             }

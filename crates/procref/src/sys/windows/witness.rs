@@ -64,9 +64,14 @@ impl Witness {
         Self::open(set)
     }
 
-    /// Whether it is the job of that number.
-    pub(crate) fn is_of(&self, pipe: u32) -> bool {
-        pipe == self.number()
+    /// For who is about to be counted: there may be nobody else, from that instant on, who holds the service.
+    pub(crate) fn of_comer(set: Set) -> io::Result<Option<Self>> {
+        Self::create(set).map(Some)
+    }
+
+    /// Whether the service is in it. One that the kernel is ending is in a job that nobody holds, and this may be a newer one.
+    pub(crate) fn holds(&self, service: &Process, _: u32) -> io::Result<bool> {
+        self.has(service)
     }
 
     /// What a set records of the job: it is found by the set.
