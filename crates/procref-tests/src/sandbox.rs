@@ -17,6 +17,9 @@ crate::linux_only! { "semaphore sets":
 /// The environment variable by which processes are found that a test has started.
 pub const MARK: &str = "PROCREF_TEST_MARK";
 
+/// The argument of a service that a callback starts, and that ends by itself if nobody has acquired it when its starter is gone.
+pub const HANDED_OVER: &str = "handed-over";
+
 /// How long anything that must happen may take on a busy machine. Not waited for where a fact says that it has.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -98,6 +101,12 @@ impl Sandbox {
             return None;
         }
         let Look { held, title, environment } = sys::look(pid)?;
+        // What a callback starts is its own affair, also where the system leaves it half-made when the callback's process is
+        // killed. What the library starts must go by itself.
+        if title.contains(HANDED_OVER) && sys::never_begins(&held) {
+            sys::kill(&held);
+            return None;
+        }
         let guardian = title.contains(&format!("procref-guardian: {}-", self.mark));
         let variable = format!("{MARK}={}", self.mark);
         (guardian || environment.contains(&variable)).then_some(Found { pid, pidfd: held, guardian, title })

@@ -1,6 +1,6 @@
 //! `procref hold`.
 
-use crate::kit::{Project, Running, SIMPLE, up_and_down};
+use crate::kit::{Project, Running, SIMPLE, UP_AND_DOWN};
 use procref::ServiceState;
 use std::fs;
 use std::process::Stdio;
@@ -21,7 +21,7 @@ fn until_standard_input_ends() {
     drop(running.0.stdin.take());
     assert_eq!(running.end(&project).transcript(), "exit 0\n", "nothing is said without a terminal");
     // It has waited for the stop.
-    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it has a log"), up_and_down());
+    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it has a log"), UP_AND_DOWN);
     assert!(project.sandbox.objects().is_empty());
     project.sandbox.assert_nothing_left();
     // At once, where there is nothing to read.

@@ -242,16 +242,8 @@ fn plain_word(word: &str) -> String {
     plain
 }
 
-/// Whether a service can be asked to end: by a signal, or by Ctrl-Break. Wine 8 refuses to send that to another console
-/// (`GenerateConsoleCtrlEvent` fails with `ERROR_INVALID_HANDLE`), so there a service is ended when its grace is over.
-pub(crate) fn can_ask() -> bool {
-    !cfg!(windows) || std::env::var_os("WINEHOMEDIR").is_none()
-}
-
 /// What the log of `SIMPLE` says of a start and an orderly stop.
-pub(crate) fn up_and_down() -> &'static str {
-    if can_ask() { "up\nstops\n" } else { "up\n" }
-}
+pub(crate) const UP_AND_DOWN: &str = "up\nstops\n";
 
 /// What the process is called that holds the services of a command in a part: the command itself, where procref has become it.
 pub(crate) fn holder_name() -> String {

@@ -1,6 +1,6 @@
 //! `procref logs`.
 
-use crate::kit::{Project, Running, SIMPLE, up_and_down};
+use crate::kit::{Project, Running, SIMPLE, UP_AND_DOWN};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -106,7 +106,7 @@ fn a_log_that_is_not_there_yet_is_followed_when_it_comes() {
     fs::create_dir_all(kept).expect("it can be made");
     let mut follower = Running::start(&mut project.procref(["logs", "-f", "@db"]));
     let client = Running::start(&mut project.procref(["with", "@db", "--", "true"]));
-    up_and_down().lines().for_each(|line| assert_eq!(follower.line(), line));
+    UP_AND_DOWN.lines().for_each(|line| assert_eq!(follower.line(), line));
     client.end(&project).assert_ok();
     follower.kill();
     project.sandbox.assert_nothing_left();

@@ -1,6 +1,6 @@
 //! `procref with`.
 
-use crate::kit::{Project, Running, SIMPLE, up_and_down};
+use crate::kit::{Project, Running, SIMPLE, UP_AND_DOWN};
 use procref::ServiceState;
 use std::fs;
 use std::process::Stdio;
@@ -91,11 +91,11 @@ fn a_long_log_is_moved_away_at_a_start() {
     project.output(["with", "@db", "--", "true"]).assert_ok();
     project.sandbox.assert_nothing_left();
     assert_eq!(fs::metadata(kept.join("log.old")).expect("it was moved").len(), (1 << 20) + 1);
-    assert_eq!(fs::read_to_string(&log).expect("there is a new one"), up_and_down());
+    assert_eq!(fs::read_to_string(&log).expect("there is a new one"), UP_AND_DOWN);
     // A shorter one is not.
     project.output(["with", "@db", "--", "true"]).assert_ok();
     project.sandbox.assert_nothing_left();
-    assert_eq!(fs::read_to_string(&log).expect("it is there"), up_and_down().repeat(2));
+    assert_eq!(fs::read_to_string(&log).expect("it is there"), UP_AND_DOWN.repeat(2));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn one_of_several_that_cannot_start_leaves_none() {
     let said = project.output(["with", "@db", "@bad", "--", "true"]);
     assert!(said.code == Some(125) && said.err.contains("exited with status 5"), "{said:?}");
     project.sandbox.assert_nothing_left();
-    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it was started"), up_and_down());
+    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it was started"), UP_AND_DOWN);
 }
 
 #[test]

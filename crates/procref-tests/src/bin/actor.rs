@@ -4,7 +4,7 @@
 use procref::ready::Ready;
 use procref::{ServiceCommand, ServiceInfo, StopLadder, StopSignal, process};
 use procref_tests::actor::{Gate, Stop};
-use procref_tests::sandbox::MARK;
+use procref_tests::sandbox::{HANDED_OVER, MARK};
 use procref_tests::{Config, Events, sys};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -187,7 +187,7 @@ impl Callbacks {
         let mut command = Command::new(program);
         sys::alone(&mut command).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         if self.config.hands_over {
-            command.arg("handed-over");
+            command.arg(HANDED_OVER);
         }
         let mut child = command.spawn()?;
         let says = BufReader::new(child.stdout.take().ok_or("no pipe")?);

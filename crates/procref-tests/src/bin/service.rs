@@ -11,6 +11,7 @@
 //! nobody would know of it. With `recorded` it stays all the same if it is what that service's semaphore set records.
 
 use procref_tests::Events;
+use procref_tests::sandbox::HANDED_OVER;
 use procref_tests::sys::{self, Requests};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ fn main() {
             ("lock", path) => lock = Some(PathBuf::from(path)),
             ("ignore", signal) => ignored.push(signal.to_owned()),
             ("dies-after", milliseconds) => delay = milliseconds.parse().expect("a number"),
-            ("handed-over", _) => handed_over = true,
+            (HANDED_OVER, _) => handed_over = true,
             ("first-thread-ends", _) => ends = true,
             ("recorded", name) => recorded = Some(name.to_owned()),
             ("folder", path) => path.clone_into(&mut folder),

@@ -26,6 +26,9 @@ use std::process::{Command, exit};
 use std::time::Duration;
 
 fn main() -> Result<()> {
+    if std::env::args().any(|step| step == "stay") {
+        sys::end_on_request();
+    }
     std::env::args().skip(1).try_for_each(|step| take(&step))
 }
 

@@ -29,12 +29,6 @@ pub const ASKS: bool = true;
 /// A test program's guardians are forked.
 pub fn needs_way_in(_: &str) {}
 
-/// Whether a process can be asked to end: here always.
-#[must_use]
-pub const fn can_ask() -> bool {
-    true
-}
-
 /// Whether a file of procref's may stay when the last client was killed: the guardian leaves none but logs.
 #[must_use]
 pub fn may_stay(path: &Path) -> bool {
@@ -192,6 +186,15 @@ impl Requests {
         SIGNALS.iter().find(|(signal, _)| *signal == number).map_or("?", |(_, name)| name)
     }
 }
+
+/// Whether a process will never begin because its maker was killed: here a child begins with `fork`.
+#[must_use]
+pub const fn never_begins(_: &Held) -> bool {
+    false
+}
+
+/// A process that is asked to end does so, unless it has said otherwise.
+pub const fn end_on_request() {}
 
 /// From now on nothing that asks this process to end does anything.
 #[expect(unsafe_code, reason = "the standard library does not ignore signals")]

@@ -7,8 +7,9 @@
 //! | [`Group`] | processes that are killed by one call |
 //! | [`end_of`] | how a process ended |
 //! | [`pids`], [`look`] | all processes; what one of them was started with |
+//! | [`never_begins`] | one whose maker was killed before it was whole |
 //! | [`alone`] | a command whose process no key of the terminal reaches, and which can be asked to end by itself |
-//! | [`Requests`], [`ignore_requests`] | what asks a service to end |
+//! | [`Requests`], [`ignore_requests`], [`end_on_request`] | what asks a service to end, and what comes of it |
 //! | [`crash`] | an access to memory that is not there |
 //! | [`own`] | a file that one process has for life |
 //! | [`append`], [`Changes`] | a log that many processes write |
@@ -17,7 +18,7 @@
 //! | [`fork`], [`crowd`], [`become_program`], [`own_as_program`], [`notify_ready`] | what only one system has; `Unsupported` elsewhere |
 //! | [`with_no_descriptor_left`] | the same |
 //! | [`FORKS`], [`needs_way_in`], [`ASKS`], [`KILLED_IN_WORDS`], [`MANY`], [`ROUNDS`] | how guardians can be made; who is left without a client: asked to end, or ended; what is said of who was killed; how much of all this is enough |
-//! | [`can_ask`], [`may_stay`] | whether a process can be asked to end; what may lie about when the last client was killed |
+//! | [`may_stay`] | what may lie about when the last client was killed |
 //! | [`is_private`], [`make_private`] | folders and files that are nobody else's affair |
 //! | [`close_stdio`], [`end_thread`], [`obey`] | what an actor or a service is told to do to itself |
 //! | `own_way` | what only tests of Linux use |

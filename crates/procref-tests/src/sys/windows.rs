@@ -1,5 +1,9 @@
 //! Windows.
 
+mod requests;
+
+pub use requests::{Requests, end_on_request, ignore_requests};
+
 use super::{End, Look};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,17 +13,19 @@ use std::os::windows::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::ptr;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{NtOpenDirectoryObject, NtQueryDirectoryObject};
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::Foundation::{
-    HANDLE, STATUS_ACCESS_VIOLATION, STATUS_CONTROL_C_EXIT, STATUS_STACK_BUFFER_OVERRUN, UNICODE_STRING, WAIT_OBJECT_0,
+    HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_VIOLATION, STATUS_CONTROL_C_EXIT, STATUS_STACK_BUFFER_OVERRUN,
+    UNICODE_STRING, WAIT_OBJECT_0,
 };
-use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, SetConsoleCtrlHandler};
 use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
+use windows_sys::Win32::System::Diagnostics::ToolHelp::{
+    CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
+};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
@@ -29,9 +35,10 @@ use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress
 use windows_sys::Win32::System::ProcessStatus::EnumProcesses;
 use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::Threading::{
-    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, ExitThread, GetCurrentThreadId, OpenProcess, PROCESS_BASIC_INFORMATION,
-    PROCESS_QUERY_INFORMATION, PROCESS_SUSPEND_RESUME, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, PROCESS_VM_READ,
-    TerminateProcess, WaitForSingleObject,
+    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, ExitThread, GetCurrentThreadId, OpenProcess, OpenThread,
+    PROCESS_BASIC_INFORMATION, PROCESS_QUERY_INFORMATION, PROCESS_SUSPEND_RESUME, PROCESS_SYNCHRONIZE,
+    PROCESS_TERMINATE, PROCESS_VM_READ, ResumeThread, SuspendThread, THREAD_SUSPEND_RESUME, TerminateProcess,
+    WaitForSingleObject,
 };
 
 /// A process that stays the same one.
@@ -54,16 +61,6 @@ pub fn needs_way_in(companion: &str) {
     });
 }
 
-/// Whether a process can be asked to end: not by Wine, where `GenerateConsoleCtrlEvent` refuses Ctrl-Break.
-#[must_use]
-#[expect(unsafe_code, reason = "whether this is Wine is what ntdll exports")]
-pub fn can_ask() -> bool {
-    // SAFETY: a name that ends with a zero.
-    let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
-    // SAFETY: a module that stays, and a name that ends with a zero.
-    unsafe { GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()) }.is_none()
-}
-
 /// Whether a file of procref's may stay when the last client was killed: the kernel ends the service, and knows of no files. A
 /// hint that is left is about nothing, and goes with the next instance.
 #[must_use]
@@ -82,6 +79,15 @@ pub const ROUNDS: u64 = 20;
 
 /// How many processes are a storm.
 pub const MANY: usize = 50;
+
+/// Whether this is Wine, for what it does not do, or in another way.
+#[expect(unsafe_code, reason = "it is what ntdll exports")]
+fn is_wine() -> bool {
+    // SAFETY: a name that ends with a zero.
+    let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: a module that stays, and a name that ends with a zero.
+    unsafe { GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()) }.is_some()
+}
 
 /// What a process that was killed has for a status: what a shell on Unix says of it.
 const KILLED: u32 = 128 + 9;
@@ -226,26 +232,12 @@ pub fn look(pid: u32) -> Option<Look> {
 }
 
 /// Its command line and its environment, which lie in its memory: PEB, RTL_USER_PROCESS_PARAMETERS.
-#[expect(unsafe_code, reason = "another process's memory")]
 fn started_with(process: &Held) -> Option<(String, Vec<String>)> {
     const PARAMETERS: usize = 0x20;
     const COMMAND_LINE: usize = 0x70;
     const ENVIRONMENT: usize = 0x80;
     const ENVIRONMENT_SIZE: usize = 0x3f0;
-    let mut basic = PROCESS_BASIC_INFORMATION::default();
-    // SAFETY: the kernel writes a structure of this size.
-    let status = unsafe {
-        NtQueryInformationProcess(
-            process.as_raw_handle(),
-            ProcessBasicInformation,
-            (&raw mut basic).cast(),
-            size_of_val(&basic) as u32,
-            ptr::null_mut(),
-        )
-    };
-    if status < 0 {
-        return None;
-    }
+    let basic = basic(process)?;
     let number = |address: usize| {
         let bytes = read(process, address, size_of::<usize>())?;
         Some(usize::from_ne_bytes(bytes.try_into().ok()?))
@@ -263,6 +255,66 @@ fn started_with(process: &Held) -> Option<(String, Vec<String>)> {
     Some((title, environment.split('\0').map(str::to_owned).collect()))
 }
 
+/// Whether a process will never begin: its maker was killed in the middle of `CreateProcess`, which makes it asleep and wakes it.
+/// Only the process itself could end it then, or whoever it is in a job of.
+#[must_use]
+pub fn never_begins(process: &Held) -> bool {
+    let Some(basic) = basic(process) else { return false };
+    let maker = u32::try_from(basic.InheritedFromUniqueProcessId).ok().and_then(open);
+    // Whoever has its number now and lives is taken for the maker: it is looked again later.
+    maker.is_none_or(|maker| wait(&maker, Duration::ZERO)) && is_asleep(basic.UniqueProcessId as u32)
+}
+
+/// Whether the only thread of a process has not begun.
+#[expect(unsafe_code, reason = "the standard library knows no other process's threads")]
+fn is_asleep(pid: u32) -> bool {
+    // SAFETY: it takes numbers.
+    let snapshot = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0) };
+    if snapshot == INVALID_HANDLE_VALUE {
+        return false;
+    }
+    // SAFETY: it has just been made, and belongs to nobody else.
+    let snapshot = unsafe { OwnedHandle::from_raw_handle(snapshot) };
+    let mut entry = THREADENTRY32 { dwSize: size_of::<THREADENTRY32>() as u32, ..THREADENTRY32::default() };
+    let mut threads = Vec::new();
+    // SAFETY: the entry says how long it is.
+    let mut more = unsafe { Thread32First(snapshot.as_raw_handle(), &raw mut entry) } != 0;
+    while more {
+        threads.extend((entry.th32OwnerProcessID == pid).then_some(entry.th32ThreadID));
+        // SAFETY: the same.
+        more = unsafe { Thread32Next(snapshot.as_raw_handle(), &raw mut entry) } != 0;
+    }
+    let [thread] = threads[..] else { return false };
+    // SAFETY: it takes numbers.
+    let thread = unsafe { OpenThread(THREAD_SUSPEND_RESUME, 0, thread) };
+    if thread.is_null() {
+        return false;
+    }
+    // SAFETY: it has just been opened, and belongs to nobody else.
+    let thread = unsafe { OwnedHandle::from_raw_handle(thread) };
+    // SAFETY: a handle to a thread. What is said is how often it had been made to sleep before.
+    let before = unsafe { SuspendThread(thread.as_raw_handle()) };
+    // SAFETY: the same thread, which sleeps as often as before then.
+    unsafe { ResumeThread(thread.as_raw_handle()) };
+    before != u32::MAX && before > 0
+}
+
+#[expect(unsafe_code, reason = "what the kernel says of another process")]
+fn basic(process: &Held) -> Option<PROCESS_BASIC_INFORMATION> {
+    let mut basic = PROCESS_BASIC_INFORMATION::default();
+    // SAFETY: the kernel writes a structure of this size.
+    let status = unsafe {
+        NtQueryInformationProcess(
+            process.as_raw_handle(),
+            ProcessBasicInformation,
+            (&raw mut basic).cast(),
+            size_of_val(&basic) as u32,
+            ptr::null_mut(),
+        )
+    };
+    (status >= 0).then_some(basic)
+}
+
 #[expect(unsafe_code, reason = "another process's memory")]
 fn read(process: &Held, address: usize, length: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];
@@ -277,60 +329,6 @@ fn read(process: &Held, address: usize, length: usize) -> Option<Vec<u8>> {
 /// A command whose process leads a group that Ctrl-Break can be sent to, on a console of its own that nobody sees.
 pub fn alone(command: &mut Command) -> &mut Command {
     command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW)
-}
-
-/// The console's events, which ask a service to end.
-#[derive(Debug)]
-pub struct Requests(Receiver<&'static str>);
-
-/// Where the console's thread sends them.
-static SENDS: OnceLock<Mutex<Sender<&'static str>>> = OnceLock::new();
-
-impl Requests {
-    /// Listens, from now on: they end nothing by themselves any more.
-    ///
-    /// # Panics
-    ///
-    /// Somebody listens already.
-    #[must_use]
-    pub fn listen() -> Self {
-        let (sends, receives) = mpsc::channel();
-        assert!(SENDS.set(Mutex::new(sends)).is_ok(), "one listens");
-        handle_events();
-        Self(receives)
-    }
-
-    /// Waits for the next one: its name.
-    #[must_use]
-    pub fn next(&self) -> &'static str {
-        self.0.recv().unwrap_or("?")
-    }
-}
-
-/// From now on nothing that asks this process to end does anything.
-pub fn ignore_requests() {
-    handle_events();
-}
-
-#[expect(unsafe_code, reason = "the standard library has no handler of console events")]
-fn handle_events() {
-    // SAFETY: the handler may be called on any thread, at any time.
-    let set = unsafe { SetConsoleCtrlHandler(Some(on_event), 1) };
-    assert_ne!(set, 0, "the handler can be set: {}", io::Error::last_os_error());
-}
-
-#[expect(unsafe_code, reason = "the system calls it")]
-unsafe extern "system" fn on_event(event: u32) -> i32 {
-    let name = match event {
-        CTRL_BREAK_EVENT => "BREAK",
-        CTRL_C_EVENT => "INT",
-        CTRL_CLOSE_EVENT => "CLOSE",
-        _ => "?",
-    };
-    if let Some(sends) = SENDS.get() {
-        let _ = sends.lock().unwrap_or_else(PoisonError::into_inner).send(name);
-    }
-    1
 }
 
 /// Ends this process as a broken program ends.
@@ -405,7 +403,7 @@ pub fn objects_that_stay(prefix: &str, time: Duration) -> Vec<String> {
     loop {
         let mut names = names();
         // Under Wine a job's name stays for as long as anybody has a handle on a process that was in it.
-        names.retain(|name| of_service(name, prefix).is_some_and(|name| can_ask() || !name.ends_with(".job")));
+        names.retain(|name| of_service(name, prefix).is_some_and(|name| !is_wine() || !name.ends_with(".job")));
         if names.is_empty() || Instant::now() >= deadline {
             return names;
         }
@@ -530,7 +528,8 @@ pub fn thread() -> u32 {
     unsafe { GetCurrentThreadId() }
 }
 
-/// Whether a thread sleeps, nobody says: after a moment it will.
+/// Whether a thread sleeps, nobody says: after a moment it will. If it does not, it has less to be woken from, and the test sees
+/// less; it fails for nothing.
 #[must_use]
 pub fn sleeps(_: u32) -> bool {
     std::thread::sleep(Duration::from_millis(50));

@@ -2,6 +2,7 @@
 
 use crate::kit::{Bed, receive, until};
 use procref::{ErrorKind, ServiceInfo, ServiceState};
+use procref_tests::sys;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -258,12 +259,18 @@ async fn a_predecessor_without_a_process_is_stopped_by_who_comes_next() {
     let handle = service.acquire().await.expect("it starts");
     let other = bed.other();
     drop(handle);
-    // The last client is killed: the guardian finds something that it cannot stop, and goes.
+    // The last client is killed: a guardian finds something that it cannot stop, and goes; a kernel that is the guardian forgets
+    // what nobody has open.
     other.kill();
     until("the guardian's end", || bed.sandbox.guardians().is_empty());
-    assert_eq!(service.status().expect("it is counted").state, ServiceState::Orphaned);
+    let (state, order) = if sys::ASKS {
+        (ServiceState::Orphaned, &["start", "stop", "start", "stop"][..])
+    } else {
+        (ServiceState::Stopped, &["start", "start", "stop"][..])
+    };
+    until("the end of what the other one held", || service.status().expect("it is counted").state == state);
     let handle = service.acquire().await.expect("it starts anew");
     drop(handle);
-    let order: Vec<_> = (0..4).map(|_| receive(&said, "a call")).collect();
-    assert_eq!(order, ["start", "stop", "start", "stop"]);
+    let said: Vec<_> = order.iter().map(|_| receive(&said, "a call")).collect();
+    assert_eq!(said, order);
 }

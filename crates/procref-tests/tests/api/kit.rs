@@ -6,6 +6,7 @@ use procref_tests::sandbox::{MARK, PATIENCE};
 use procref_tests::sys::{self, Place};
 use procref_tests::{Actor, Config, Sandbox};
 use std::future::Future;
+use std::io::Read as _;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,17 +37,19 @@ pub(crate) struct Calls {
 impl Calls {
     /// The service's process: one that ends when it is asked to.
     pub(crate) fn spawn(&self) -> std::io::Result<u32> {
-        self.spawn_command(Command::new(STEPS).arg("stay"))
+        self.spawn_command(Command::new(STEPS).args(["say=ready", "stay"]))
     }
 
+    /// Returns when it has said something.
     pub(crate) fn spawn_command(&self, command: &mut Command) -> std::io::Result<u32> {
-        let child = sys::alone(command)
+        let mut child = sys::alone(command)
             .env(MARK, &self.mark)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
         let pid = child.id();
+        child.stdout.take().expect("it is piped").read_exact(&mut [0])?;
         self.children.lock().expect("no panic while it is locked").push(child);
         Ok(pid)
     }

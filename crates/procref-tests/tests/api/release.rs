@@ -256,20 +256,15 @@ async fn a_callback_that_hangs() {
 #[tokio::test]
 async fn a_service_that_ignores_its_callback_is_stopped_by_force() {
     let bed = Bed::new();
-    let (calls, deaf) = (Arc::clone(&bed.calls), bed.sandbox.folder().join("deaf"));
+    let calls = Arc::clone(&bed.calls);
     let service = bed
         .builder()
         .stop_ladder(StopLadder::new(StopSignal::Terminate, Duration::from_millis(20)))
         .on_first_acquire(move || {
-            let (calls, told) = (Arc::clone(&calls), deaf.clone());
+            let calls = Arc::clone(&calls);
             async move {
                 let mut command = Command::new(STEPS);
-                let pid = calls.spawn_command(command.args([
-                    "deaf".into(),
-                    format!("add={}=yes", told.display()),
-                    "stay".into(),
-                ]))?;
-                crate::kit::until("the deafness", || told.exists());
+                let pid = calls.spawn_command(command.args(["deaf", "say=deaf", "stay"]))?;
                 Ok(procref::ServiceInfo::from_pid(pid))
             }
         })

@@ -50,14 +50,14 @@ fn through_a_life() {
         let status = state();
         assert_eq!((status.state, status.clients, status.waiting), (ServiceState::Changing, 1, 0));
         assert_eq!((status.info, status.generation), (None, 0));
-        assert_eq!(status.guardian.map(|pid| vec![pid]), Some(bed.sandbox.guardians()), "made before the service");
+        assert_eq!(Vec::from_iter(status.guardian), bed.sandbox.guardians(), "made before the service");
         goes.send(()).expect("the callback waits");
         starter.join().expect("no panic").expect("it starts")
     });
     let status = state();
     assert_eq!((status.state, status.clients, status.waiting), (ServiceState::Up, 1, 0));
     assert_eq!((status.info.as_ref(), status.generation), (Some(handle.info()), handle.generation()));
-    assert_eq!(status.guardian.map(|pid| vec![pid]), Some(bed.sandbox.guardians()));
+    assert_eq!(Vec::from_iter(status.guardian), bed.sandbox.guardians());
     assert_eq!(status, state(), "looking changes nothing");
     std::thread::scope(|scope| {
         let releaser = scope.spawn(|| handle.release());

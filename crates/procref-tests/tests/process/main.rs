@@ -97,11 +97,9 @@ impl World {
         self.status().state
     }
 
-    /// The service was asked to end so many times, where that can be.
+    /// The service was asked to end so many times.
     fn assert_asked(&self, count: usize) {
-        if sys::can_ask() {
-            assert_eq!(self.events.count("signal"), count, "{:?}", self.events.all());
-        }
+        assert_eq!(self.events.count("signal"), count, "{:?}", self.events.all());
     }
 
     /// So many instances have been stopped whose last clients were killed: each was asked once, where the system asks.
