@@ -281,7 +281,7 @@ impl Actor {
 
     /// Starts what the command says; it is told what to do on the terminal, or by its input.
     pub(crate) fn started(mut command: Command, terminal: Option<File>) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut child = sys::spawn(command.stdout(Stdio::piped())).expect("the program starts");
         let process = hold(child.id());
         let hears = terminal.map(Hears::Terminal).or_else(|| child.stdin.take().map(Hears::Pipe));
         let output = BufReader::new(child.stdout.take().expect("its output is piped"));

@@ -45,6 +45,7 @@ impl Sandbox {
     #[must_use]
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        sys::prepare();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mark = format!("t{}-{number}-{:x}", std::process::id(), since_epoch());
         let folder = std::env::temp_dir().join(format!("procref-test-{mark}"));

@@ -189,7 +189,7 @@ impl Callbacks {
         if self.config.hands_over {
             command.arg(HANDED_OVER);
         }
-        let mut child = command.spawn()?;
+        let mut child = sys::spawn(&mut command)?;
         let says = BufReader::new(child.stdout.take().ok_or("no pipe")?);
         // `ready`, or Redis's "Ready to accept connections".
         if !says.lines().map_while(Result::ok).any(|line| line.to_lowercase().contains("ready")) {

@@ -187,6 +187,18 @@ impl Requests {
     }
 }
 
+/// What has to be there before a test starts anything: here nothing.
+pub const fn prepare() {}
+
+/// Starts a program.
+///
+/// # Errors
+///
+/// It cannot be started.
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    command.spawn()
+}
+
 /// Whether a process will never begin because its maker was killed: here a child begins with `fork`.
 #[must_use]
 pub const fn never_begins(_: &Held) -> bool {

@@ -6,6 +6,7 @@
 //! | [`kill`], [`freeze`], [`thaw`] | ends it at once, in the one way that no process can refuse; makes it stand still and go on |
 //! | [`Group`] | processes that are killed by one call |
 //! | [`end_of`] | how a process ended |
+//! | [`prepare`], [`spawn`] | what has to be there before; starts a program |
 //! | [`pids`], [`look`] | all processes; what one of them was started with |
 //! | [`never_begins`] | one whose maker was killed before it was whole |
 //! | [`alone`] | a command whose process no key of the terminal reaches, and which can be asked to end by itself |

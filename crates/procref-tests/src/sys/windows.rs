@@ -2,7 +2,7 @@
 
 mod requests;
 
-pub use requests::{Requests, end_on_request, ignore_requests};
+pub use requests::{Requests, end_on_request, ignore_requests, prepare};
 
 use super::{End, Look};
 use std::fs::{self, File, OpenOptions};
@@ -19,8 +19,8 @@ use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{NtOpenDirectoryObject, NtQueryDirectoryObject};
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::Foundation::{
-    HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_VIOLATION, STATUS_CONTROL_C_EXIT, STATUS_STACK_BUFFER_OVERRUN,
-    UNICODE_STRING, WAIT_OBJECT_0,
+    ERROR_INTERNAL_ERROR, HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_VIOLATION, STATUS_CONTROL_C_EXIT,
+    STATUS_STACK_BUFFER_OVERRUN, UNICODE_STRING, WAIT_OBJECT_0,
 };
 use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
@@ -253,6 +253,24 @@ fn started_with(process: &Held) -> Option<(String, Vec<String>)> {
     let size = number(parameters + ENVIRONMENT_SIZE)?.min(1 << 20);
     let environment = text(read(process, number(parameters + ENVIRONMENT)?, size)?);
     Some((title, environment.split('\0').map(str::to_owned).collect()))
+}
+
+/// Starts a program. At a high load Wine loses a process now and then (`ERROR_INTERNAL_ERROR`) before anything of it has run; it
+/// is started anew then.
+///
+/// # Errors
+///
+/// It cannot be started.
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    const ATTEMPTS: usize = 5;
+    let is_lost = |error: &io::Error| is_wine() && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR as i32);
+    for _ in 1..ATTEMPTS {
+        match command.spawn() {
+            Err(error) if is_lost(&error) => {}
+            result => return result,
+        }
+    }
+    command.spawn()
 }
 
 /// Whether a process will never begin: its maker was killed in the middle of `CreateProcess`, which makes it asleep and wakes it.

@@ -42,12 +42,8 @@ impl Calls {
 
     /// Returns when it has said something.
     pub(crate) fn spawn_command(&self, command: &mut Command) -> std::io::Result<u32> {
-        let mut child = sys::alone(command)
-            .env(MARK, &self.mark)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let command = sys::alone(command).env(MARK, &self.mark);
+        let mut child = sys::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()))?;
         let pid = child.id();
         child.stdout.take().expect("it is piped").read_exact(&mut [0])?;
         self.children.lock().expect("no panic while it is locked").push(child);

@@ -112,7 +112,7 @@ fn churn(mut world: World, kills: Kills) {
     assert_eq!(world.events.count("overlap"), 0);
     if !kills.clients {
         // But not the one whose last client has just been killed, where the kernel ends it.
-        world.assert_asked(world.events.count("birth") - usize::from(!sys::ASKS));
+        world.assert_asked(world.events.count("birth") - usize::from(!sys::ASKS && world.config.linger == 0));
         let events = world.events.all();
         let alive = events.iter().scan(0, |alive, event| {
             *alive += i32::from(event.what == "birth") - i32::from(event.what == "death");

@@ -59,6 +59,12 @@ pub fn ignore_requests() {
     end_on_request();
 }
 
+/// What has to be there before a test starts anything. Under Wine the first window of all starts the desktop, a process that goes
+/// some time after the last one: it must not be started by a service, and be found to be left by it, or go with its job.
+pub fn prepare() {
+    end_on_request();
+}
+
 /// From now on this process ends when it is asked to, as every program does that has a console, unless it has said otherwise.
 pub fn end_on_request() {
     static WINDOW: OnceLock<()> = OnceLock::new();
