@@ -198,7 +198,9 @@ impl ServiceCommand {
     ///
     /// # Platform-specific behavior
     ///
-    /// The service inherits a descriptor for each service that it needs.
+    /// The service inherits a descriptor for each service that it needs. On Windows what it needs ends with it, without being
+    /// asked, when its last client was killed or when it ends by itself; who releases it as the last one sees to both, and
+    /// that takes as long as both take. What lingers is always asked.
     pub fn needs(mut self, label: impl Into<String>, service: &SharedService) -> Self {
         self.needs.push((label.into(), service.clone()));
         self

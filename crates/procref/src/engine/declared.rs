@@ -1,7 +1,8 @@
 //! Starting a declared service: what the client does, before and after the guardian starts it.
 
 use super::Spec;
-use crate::blocking::ServiceHandle;
+use super::status::ServiceState;
+use crate::blocking::{ServiceHandle, SharedService};
 use crate::command::{CommandLine, ServiceCommand, Values, find_program};
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
@@ -17,6 +18,21 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
+
+/// Where the kernel itself is the guardian, what a service needs ends with it, and is not asked to. Whoever stops the service
+/// holds that meanwhile, so that the one stops as orderly as the other.
+pub(super) fn hold_needs(spec: &Spec) -> Vec<ServiceHandle> {
+    let needs = spec.declared.iter().flat_map(|command| &command.needs);
+    let up = needs.filter(|(_, need)| need.status().is_ok_and(|status| status.state == ServiceState::Up));
+    let hold = |(_, need): &(String, SharedService)| match need.acquire() {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            tracing::warn!(service = %spec.name, %error, "what it needs cannot be held, and the kernel ends it");
+            None
+        }
+    };
+    up.filter_map(hold).collect()
+}
 
 /// What a guardian has started, as it says.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use super::declared::{self, Prepared, Spawned};
 use super::hooks::{Hooks, NoHooks};
 use super::{Member, Origin, Spec, Watched};
+use crate::blocking::ServiceHandle;
 use crate::command::ServiceCommand;
 use crate::error::{Error, ErrorKind, Result};
 use crate::info::ServiceInfo;
@@ -18,6 +19,7 @@ use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
 use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
+use std::mem;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -845,6 +847,8 @@ pub(super) struct Releasing {
     /// Nothing is given back: it is stopped by somebody who holds nothing.
     from_outside: bool,
     witness: Option<Witness>,
+    /// What the service needs, held until it has stopped.
+    needs: Vec<ServiceHandle>,
     error: Option<Error>,
 }
 
@@ -879,7 +883,8 @@ impl Releasing {
         let spec = Arc::clone(spec);
         let (info, asked, member, from_outside, error) = (None, false, None, false, None);
         let origin = Origin::here();
-        Self { machine, action, origin, spec, set, info, asked, member, from_outside, witness, error }
+        let needs = Vec::new();
+        Self { machine, action, origin, spec, set, info, asked, member, from_outside, witness, needs, error }
     }
 
     /// Goes on as far as nothing blocks.
@@ -1004,6 +1009,9 @@ impl Releasing {
 
     fn outcome(&mut self, outcome: release::Outcome) -> Result<release::Outcome> {
         use release::Outcome as O;
+        for error in mem::take(&mut self.needs).into_iter().rev().filter_map(|need| need.release().err()) {
+            self.error.get_or_insert(error);
+        }
         match outcome {
             O::SetRemoved if self.from_outside && self.error.is_none() => Ok(outcome),
             O::SetRemoved => Err(self.error.take().unwrap_or_else(|| Error::set_removed(&self.spec.name, "release"))),
@@ -1079,6 +1087,9 @@ impl Releasing {
     /// A callback that only sends SIGTERM is enough: here its effect is awaited, and seen to.
     fn finish_instance(&mut self) -> release::Event {
         let asked = self.asked;
+        if !guardian::IS_PARENT {
+            self.needs = declared::hold_needs(&self.spec);
+        }
         let result = finish_recorded(&self.spec, self.set, asked, || Ok(()));
         match result {
             Ok(()) => release::Event::Done,
