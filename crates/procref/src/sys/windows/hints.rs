@@ -181,7 +181,11 @@ impl Hints {
             return Ok(false);
         }
         let _lock = self.lock()?;
-        Ok(self.live().is_none() && unused() && self.remove_files())
+        let removed = self.live().is_none() && unused() && self.remove_files();
+        if removed {
+            let _ = std::fs::remove_dir(&self.folder);
+        }
+        Ok(removed)
     }
 
     /// Watches for files of this service that come and go, from now on. Where the folder is missing, for it.
@@ -251,5 +255,31 @@ impl Drop for Watch {
             // SAFETY: it is closed by its own function, and by nothing else.
             unsafe { FindCloseChangeNotification(changes.into_raw_handle()) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hints in a folder of this test's own, which is not there yet.
+    fn hints(what: &str) -> Hints {
+        Hints::at(std::env::temp_dir().join(format!("procref-hints-{}-{what}", current_pid())), "db@1".into())
+    }
+
+    #[test]
+    fn stale_files_are_removed_with_the_folder_if_that_is_empty_then() {
+        let hints = hints("stale");
+        hints.write_failure(1, 1, "no").expect("it can be written");
+        let other = hints.folder.join("other");
+        std::fs::write(&other, "").expect("it can be written");
+        assert!(!hints.remove_stale(|| false).expect("it can be locked"), "it is in use");
+        assert!(hints.remove_stale(|| true).expect("it can be locked"));
+        assert!(!hints.remove_stale(|| true).expect("it can be locked"), "there are none left");
+        assert!(other.exists() && hints.read_failure(1, 1).is_none());
+        std::fs::remove_file(&other).expect("it is there");
+        hints.write_failure(1, 1, "no").expect("it can be written");
+        assert!(hints.remove_stale(|| true).expect("it can be locked"));
+        assert!(!hints.folder.exists());
     }
 }

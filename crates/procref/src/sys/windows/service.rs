@@ -3,8 +3,9 @@
 //! Who starts it makes the process asleep, in the job, records it in the set, and only then lets it run: so there is no
 //! moment in which a process runs that nobody knows of. Whoever is killed on the way closes a handle on the job.
 //!
-//! While its process lives, the service's *mark* is there: a named event of which the service has a handle. It is
-//! how somebody who finds a fresh set knows that the kernel is still ending an earlier instance.
+//! While any of its processes lives, the service's *mark* is there: a named event of which the service has a handle, and those
+//! that it starts inherit one. It is how somebody who finds a fresh set knows that the kernel is still ending an earlier
+//! instance. One that was started so that it inherits nothing has no mark, and ends with the others, perhaps a little later.
 
 use super::guardian::{Launch, Stopper};
 use super::object::{self, Kind};
@@ -134,7 +135,7 @@ pub(super) fn start(set: Set, job: &Witness, launch: &Launch, guardian: u32) -> 
     job.end_all()?;
     let mark = new_mark(set)?;
     let asleep = launch.program.asleep(&launch.log, job.as_handle())?;
-    asleep.give(mark.as_handle())?;
+    asleep.give_to_all(mark.as_handle())?;
     drop(mark);
     for lock in &launch.keep {
         asleep.give(lock.as_handle())?;

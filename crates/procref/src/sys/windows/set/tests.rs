@@ -135,8 +135,13 @@ fn helper_that_holds() {
 
 /// This program, asleep; let go, it does nothing until it is ended.
 fn sleeping(job: Option<&Witness>) -> Asleep {
+    asleep("sleep", job)
+}
+
+/// This program, asleep; let go, it takes this step.
+fn asleep(step: &str, job: Option<&Witness>) -> Asleep {
     let nothing = std::fs::OpenOptions::new().read(true).write(true).open("NUL").expect("there is always one");
-    let arguments = ["x", "--nocapture", "--exact", "ready::tests::helper_that_does", "sleep"].map(OsString::from);
+    let arguments = ["x", "--nocapture", "--exact", "ready::tests::helper_that_does", step].map(OsString::from);
     let spawn = Spawn {
         program: &this_program(),
         arguments: &arguments,
@@ -550,6 +555,40 @@ fn a_second_start_waits_until_the_first_service_has_gone() {
         let (_mark, ended) = second.join().expect("no panic").expect("the first one has gone");
         assert!(ended);
     });
+}
+
+#[test]
+fn a_second_start_waits_for_what_the_first_service_had_started() {
+    let set = create(&name());
+    let job = Witness::create(set).expect("it can be made");
+    let file = std::env::temp_dir().join(format!("procref-left-{}", current_pid()));
+    let first = asleep(&format!("leave-one|{}", file.display()), Some(&job));
+    let mark = new_mark(set).expect("there is none");
+    first.give_to_all(mark.as_handle()).expect("it can be given");
+    drop(mark);
+    let first = first.wake().expect("it runs");
+    assert!(first.wait(Some(LONG.as_millis() as u64)).expect("it can be awaited"));
+    let left = std::fs::read_to_string(&file).expect("it has left one").parse().expect("a number");
+    std::fs::remove_file(&file).expect("it is there");
+    let left = Process::open(left).expect("it can be opened").expect("it lives");
+    assert!(job.has(&left).expect("it can be asked") && !left.has_ended());
+    let (begins, begun) = std::sync::mpsc::channel();
+    let abandoned = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            begins.send(()).expect("somebody listens");
+            new_mark(set).map(|mark| (mark, abandoned.load(Relaxed)))
+        });
+        begun.recv().expect("it begins");
+        // Long enough for one that does not wait.
+        thread::sleep(Duration::from_millis(50));
+        abandoned.store(true, Relaxed);
+        // As when the last client is killed.
+        drop(job);
+        let (_mark, waited) = second.join().expect("no panic").expect("the first one has gone");
+        assert!(waited);
+    });
+    assert!(left.wait(Some(LONG.as_millis() as u64)).expect("it can be awaited"));
 }
 
 #[test]
