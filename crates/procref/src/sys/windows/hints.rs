@@ -106,7 +106,7 @@ impl Hints {
 
     /// For as long as this is kept, nobody else begins a start by these files.
     fn lock(&self) -> io::Result<Locked> {
-        object::lock(&format!("Local\\procref-hints-{}", self.stem))
+        object::lock(&format!("Local\\procref-hints-{:08x}-{}", object::user_mark(), self.stem))
     }
 
     /// Writes that this process starts the service; or says who lives already, in another set. Of two that do this at

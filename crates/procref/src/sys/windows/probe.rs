@@ -497,8 +497,7 @@ mod tests {
     #[test]
     fn helper_that_tells() {
         if std::env::args().any(|argument| argument == HELPER) {
-            let told =
-                (std::env::args_os().collect::<Vec<_>>(), std::env::current_dir(), std::io::stdin().lines().count());
+            let told = (std::env::args_os().collect::<Vec<_>>(), std::env::current_dir(), io::stdin().lines().count());
             let variable = |name| std::env::vars_os().filter(|(variable, _)| variable == name).collect::<Vec<_>>();
             println!("{told:?} {:?} {:?}", variable("PROCREF_A"), variable("PROCREF_B"));
             let [mut names] = [std::env::vars_os().map(|(name, _)| name).collect::<Vec<_>>()];
