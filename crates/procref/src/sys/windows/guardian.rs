@@ -235,7 +235,7 @@ pub(super) fn break_by_helper(pid: u32) -> Option<io::Result<bool>> {
             return Ok(true);
         }
         let _ = helper.terminate();
-        Err(io::Error::new(io::ErrorKind::Unsupported, "it has no console of which it leads a group"))
+        Err(io::Error::new(io::ErrorKind::Unsupported, "it has no console of its own of which it leads a group"))
     };
     Some(send())
 }

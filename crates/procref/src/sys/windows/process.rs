@@ -66,7 +66,10 @@ impl Process {
         match Self::open(pid) {
             Ok(found) => Ok(found.filter(|process| process.start == start)),
             // Numbers are given anew soon, also to those that nobody but the system may open.
-            Err(error) if is_denied(&error) && listed_start(pid)? != Some(start) => Ok(None),
+            Err(error) if is_denied(&error) => {
+                let is_same = |other: &Listed| (other.pid, other.start) == (pid, start);
+                if listed()?.iter().any(is_same) { Err(error) } else { Ok(None) }
+            }
             Err(error) => Err(error),
         }
     }
@@ -162,8 +165,17 @@ const fn start_of(ticks: u64) -> u64 {
     ticks.saturating_sub(EPOCH) / (UNIT.as_nanos() as u64 / 100)
 }
 
-/// The start of the process that has this number, as the system lists it, which tells also of those that cannot be opened.
-fn listed_start(pid: u32) -> io::Result<Option<u64>> {
+/// A process, as the system lists it: also one that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) pid: u32,
+    /// The number of the process that made it, which may have gone: then it may be another one's.
+    pub(super) parent: u32,
+    pub(super) start: u64,
+}
+
+/// All processes.
+pub(super) fn listed() -> io::Result<Vec<Listed>> {
     /// How an entry begins.
     #[repr(C)]
     struct Entry {
@@ -175,6 +187,7 @@ fn listed_start(pid: u32) -> io::Result<Option<u64>> {
         name: UNICODE_STRING,
         priority: i32,
         pid: usize,
+        parent: usize,
     }
     let (mut buffer, mut needed) = (vec![0_u64; 32 << 10], 0);
     loop {
@@ -189,19 +202,19 @@ fn listed_start(pid: u32) -> io::Result<Option<u64>> {
             status => return Err(io::Error::other(format!("NtQuerySystemInformation says {status:#010x}"))),
         }
     }
-    let mut rest = buffer.as_slice();
-    while size_of_val(rest) >= size_of::<Entry>() {
-        // SAFETY: it lies in the buffer, which is aligned for it, where the entry before says that there is one.
-        let entry = unsafe { rest.as_ptr().cast::<Entry>().read() };
-        if entry.pid == pid as usize {
-            return Ok(Some(start_of(entry.created)));
-        }
+    // SAFETY: the same memory.
+    let mut rest = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), size_of_val(buffer.as_slice())) };
+    let mut all = Vec::new();
+    while rest.len() >= size_of::<Entry>() {
+        // SAFETY: it lies in the buffer, where the entry before says that there is one.
+        let entry = unsafe { rest.as_ptr().cast::<Entry>().read_unaligned() };
+        all.push(Listed { pid: entry.pid as u32, parent: entry.parent as u32, start: start_of(entry.created) });
         if entry.next == 0 {
             break;
         }
-        rest = rest.get(entry.next as usize / size_of::<u64>()..).unwrap_or(&[]);
+        rest = rest.get(entry.next as usize..).unwrap_or(&[]);
     }
-    Ok(None)
+    Ok(all)
 }
 
 /// When a process was created that has this start time.
@@ -283,8 +296,10 @@ mod tests {
     #[test]
     fn the_system_lists_the_same_starts() {
         let process = Process::open(std::process::id()).expect("it can be opened").expect("it lives");
-        assert_eq!(listed_start(process.pid()).expect("it can be listed"), Some(process.start()));
-        assert_eq!(listed_start(u32::MAX - 3).expect("it can be listed"), None);
+        let listed = listed().expect("they can be listed");
+        let this = listed.iter().find(|it| it.pid == process.pid()).expect("it is among them");
+        assert_eq!(this.start, process.start());
+        assert!(listed.iter().all(|it| it.pid != this.parent || it.start <= this.start), "{this:?}");
     }
 
     #[test]
