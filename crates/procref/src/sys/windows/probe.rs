@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use super::job::killing_job;
 use super::object::{self, Kind};
 use super::process::{Process, wait_for_any};
 use super::program;
@@ -25,12 +26,8 @@ use windows_sys::Win32::Networking::WinSock::{
     WSA_FLAG_OVERLAPPED, WSADATA, WSAEVENT, WSAEnumNetworkEvents, WSAEventSelect, WSAGetLastError, WSAIoctl,
     WSANETWORKEVENTS, WSASocketW, WSAStartup, connect,
 };
-use windows_sys::Win32::System::JobObjects::{
-    JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation,
-    SetInformationJobObject, TerminateJobObject,
-};
+use windows_sys::Win32::System::JobObjects::TerminateJobObject;
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
-use windows_sys::core::BOOL;
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,24 +407,6 @@ fn changed(
     let kept = variables.filter(|(variable, _)| !changes.iter().any(|(name, _)| is_same_variable(name, variable)));
     let set = changes.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned())));
     kept.chain(set).collect()
-}
-
-/// A job without a name, which ends what is in it when it is closed.
-pub(super) fn killing_job() -> io::Result<OwnedHandle> {
-    let job = object::unnamed(Kind::Job)?;
-    end_with(&job)?;
-    Ok(job)
-}
-
-/// From here on what is in the job ends when the last handle on it is closed.
-pub(super) fn end_with(job: &OwnedHandle) -> io::Result<()> {
-    let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-    let size = size_of_val(&limits) as u32;
-    let class = JobObjectExtendedLimitInformation;
-    // SAFETY: the structure that belongs to this class, with its size.
-    let set: BOOL = unsafe { SetInformationJobObject(job.as_raw_handle(), class, (&raw const limits).cast(), size) };
-    if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Says when files change. The file system tells of a file's growth only when it is closed, so there is none of this.

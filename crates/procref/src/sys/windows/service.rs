@@ -8,8 +8,8 @@
 //! instance. One that was started so that it inherits nothing has no mark, and ends with the others, perhaps a little later.
 
 use super::guardian::{Launch, Stopper};
+use super::job::killing_job;
 use super::object::{self, Kind};
-use super::probe::killing_job;
 use super::process::Process;
 use super::set::{Set, SetError};
 use super::spawn::{Asleep, Spawn};

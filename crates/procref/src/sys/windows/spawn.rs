@@ -3,6 +3,7 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use super::job;
 use super::object::{owned, wide};
 use super::process::Process;
 use std::ffi::{OsStr, OsString, c_void};
@@ -59,8 +60,13 @@ impl Spawn<'_> {
             CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP | CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT;
         refuse_scripts(self.program)?;
         // Outside of a job that this process may be in, where that is allowed: it must not end with that.
-        match self.create(flags | FLAGS | CREATE_BREAKAWAY_FROM_JOB) {
-            Err(error) if error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32) => self.create(flags | FLAGS),
+        let outside = || self.create(flags | FLAGS | CREATE_BREAKAWAY_FROM_JOB);
+        let denied = |error: &io::Error| error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32);
+        match outside() {
+            Err(error) if denied(&error) => match job::while_open(outside) {
+                Err(error) if denied(&error) => self.create(flags | FLAGS),
+                result => result,
+            },
             result => result,
         }
     }

@@ -6,8 +6,8 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use super::job::{doors, end_with};
 use super::object::{self, Kind};
-use super::probe::end_with;
 use super::process::Process;
 use super::set::Set;
 use std::io;
@@ -34,6 +34,7 @@ impl Witness {
     /// The set's job, made where there is none.
     pub(super) fn create(set: Set) -> io::Result<Self> {
         let (job, _) = object::create(Kind::Job, &set.object_name("job"))?;
+        let _doors = doors()?;
         end_with(&job)?;
         Ok(Self { job, set })
     }
