@@ -229,6 +229,7 @@ pub(super) fn break_by_helper(pid: u32) -> Option<io::Result<bool>> {
             environment: None,
             standard,
             job: None,
+            apart: false,
         };
         let helper = spawn.run()?;
         if helper.wait(Some(SENDING))? && helper.exit_code()? == 0 {
@@ -305,6 +306,7 @@ fn start(name: &str, plan: &Plan, stopper: Option<&Stopper>) -> io::Result<u32> 
         environment: None,
         standard: [reads.as_handle(), log, nothing.as_handle()],
         job: None,
+        apart: true,
     };
     // It runs at once: whoever made it may be killed at any moment, and it then ends by itself, for it reads no whole order.
     let guardian = spawn.run()?;

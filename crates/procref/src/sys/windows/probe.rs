@@ -375,6 +375,7 @@ impl Group {
             environment: Some(&changed(std::env::vars_os(), &changes)),
             standard: [input, output, output],
             job: Some(job.as_handle()),
+            apart: false,
         };
         let leader = spawn.run()?;
         Ok(Self { job, leader })

@@ -63,8 +63,8 @@ impl Program {
 }
 
 impl Program {
-    /// The process, asleep, in this job and with this output.
-    fn asleep(&self, log: &File, job: BorrowedHandle<'_>) -> io::Result<Asleep> {
+    /// The process, asleep, in this job and with this output. `apart`: it may have to outlive this process.
+    fn asleep(&self, log: &File, job: BorrowedHandle<'_>, apart: bool) -> io::Result<Asleep> {
         let (nothing, log) = (OpenOptions::new().read(true).open("NUL")?, log.as_handle());
         let spawn = Spawn {
             program: &self.file,
@@ -73,6 +73,7 @@ impl Program {
             environment: Some(&self.environment),
             standard: [nothing.as_handle(), log, log],
             job: Some(job),
+            apart,
         };
         spawn.asleep()
     }
@@ -134,7 +135,7 @@ pub(super) fn start(set: Set, job: &Witness, launch: &Launch, guardian: u32) -> 
     // Nothing is recorded, so whatever is there was made by somebody who was killed before it could be let go.
     job.end_all()?;
     let mark = new_mark(set)?;
-    let asleep = launch.program.asleep(&launch.log, job.as_handle())?;
+    let asleep = launch.program.asleep(&launch.log, job.as_handle(), true)?;
     asleep.give_to_all(mark.as_handle())?;
     drop(mark);
     for lock in &launch.keep {
@@ -194,6 +195,6 @@ pub(crate) const fn sweep_marked(_: u32, _: u64) {}
 /// Starts the command that asks a service to stop. What is left of it ends when its job is dropped.
 pub(super) fn ask_to_stop(stopper: &Stopper) -> io::Result<OwnedHandle> {
     let job = killing_job()?;
-    stopper.program.asleep(&stopper.log, job.as_handle())?.wake()?;
+    stopper.program.asleep(&stopper.log, job.as_handle(), false)?.wake()?;
     Ok(job)
 }

@@ -33,6 +33,8 @@ pub(super) struct Spawn<'a> {
     /// Its input, output and error output.
     pub(super) standard: [BorrowedHandle<'a>; 3],
     pub(super) job: Option<BorrowedHandle<'a>>,
+    /// It must not end with a job that this process may be in.
+    pub(super) apart: bool,
 }
 
 /// A process that does not run yet. Dropped without having been let go, it is ended.
@@ -59,7 +61,10 @@ impl Spawn<'_> {
         const FLAGS: u32 =
             CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP | CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT;
         refuse_scripts(self.program)?;
-        // Outside of a job that this process may be in, where that is allowed: it must not end with that.
+        if !self.apart {
+            return self.create(flags | FLAGS);
+        }
+        // Where the job does not allow that, it ends with it all the same.
         let outside = || self.create(flags | FLAGS | CREATE_BREAKAWAY_FROM_JOB);
         let denied = |error: &io::Error| error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32);
         match outside() {

@@ -159,6 +159,7 @@ fn asleep(step: &str, job: Option<&Witness>) -> Asleep {
         environment: None,
         standard: [nothing.as_handle(); 3],
         job: job.map(AsHandle::as_handle),
+        apart: true,
     };
     spawn.asleep().expect("it can be made")
 }
