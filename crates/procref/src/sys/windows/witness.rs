@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
-use super::job::{doors, end_with};
+use super::job::end_with;
 use super::object::{self, Kind};
 use super::process::Process;
 use super::set::Set;
@@ -34,7 +34,6 @@ impl Witness {
     /// The set's job, made where there is none.
     pub(super) fn create(set: Set) -> io::Result<Self> {
         let (job, _) = object::create(Kind::Job, &set.object_name("job"))?;
-        let _doors = doors()?;
         end_with(&job)?;
         Ok(Self { job, set })
     }
