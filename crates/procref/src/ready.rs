@@ -36,7 +36,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The first pause between two probes. Each is twice as long as the one before.
@@ -549,15 +549,13 @@ fn unix(path: &Path, directory: Option<&Path>) -> Result<(), Miss> {
 fn exec(program: &OsStr, arguments: &[OsString], context: &Context<'_>, attempt: &Attempt<'_>) -> Result<(), Miss> {
     let name = program.display();
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
-    let mut output = Output::of(&mut command).map_err(Miss::system)?;
+    command.args(arguments);
     command.envs(context.environment.iter().map(|(name, value)| (name, value)));
     if let Some(directory) = context.directory {
         command.current_dir(directory);
     }
-    let mut group = Group::start(&mut command).map_err(|error| cannot_start(program, context, &error))?;
-    // It has an end of the output.
-    drop(command);
+    let (mut group, mut output) =
+        Group::start_heard(&mut command).map_err(|error| cannot_start(program, context, &error))?;
     let mut kept = Vec::new();
     let mut open = true;
     loop {

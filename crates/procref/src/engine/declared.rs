@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Instant;
 
 /// Where the kernel itself is the guardian, what a service needs ends with it, and is not asked to. Whoever stops the service
@@ -307,8 +306,7 @@ pub(super) fn ask_to_stop(spec: &Spec, info: &ServiceInfo) -> Option<Group> {
     let directory = spec.declared.as_ref()?.directory.clone().unwrap_or_else(folder::root);
     let run = || {
         let mut command = std::process::Command::new(find_program(&line.program)?);
-        command.args(&line.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.envs(environment).current_dir(directory);
+        command.args(&line.arguments).envs(environment).current_dir(directory);
         Ok::<_, Error>(Group::start(&mut command)?)
     };
     run().inspect_err(|error| tracing::warn!(service = %spec.name, %error, "cannot run the command that stops it")).ok()

@@ -4,6 +4,7 @@ use super::*;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::Child;
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use sys::Signal;

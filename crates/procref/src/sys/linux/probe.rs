@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
@@ -219,14 +219,6 @@ pub(crate) fn connect_unix(path: &Path) -> io::Result<()> {
 pub(crate) struct Output(io::PipeReader);
 
 impl Output {
-    /// What the program will write that this command starts. The command has the other end until it is dropped.
-    pub(crate) fn of(command: &mut Command) -> io::Result<Self> {
-        let (reads, writes) = io::pipe()?;
-        rustix::fs::fcntl_setfl(&reads, rustix::fs::fcntl_getfl(&reads)? | OFlags::NONBLOCK)?;
-        command.stdout(writes.try_clone()?).stderr(writes);
-        Ok(Self(reads))
-    }
-
     /// Tells when there is something to read, or the end.
     pub(crate) fn source(&self) -> Source<'_> {
         Source(self.0.as_fd())
@@ -249,7 +241,22 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// Starts a program, which reads nothing and whose output nobody reads.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        Self::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    /// Starts a program, which reads nothing, and its output.
+    pub(crate) fn start_heard(command: &mut Command) -> io::Result<(Self, Output)> {
+        let (reads, writes) = io::pipe()?;
+        rustix::fs::fcntl_setfl(&reads, rustix::fs::fcntl_getfl(&reads)? | OFlags::NONBLOCK)?;
+        let group = Self::spawn(command.stdin(Stdio::null()).stdout(writes.try_clone()?).stderr(writes))?;
+        // The command has an end, too.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Ok((group, Output(reads)))
+    }
+
+    fn spawn(command: &mut Command) -> io::Result<Self> {
         let parent = rustix::process::getpid();
         let die_with_parent = move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -9,6 +9,10 @@ use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 use std::ptr;
+use std::time::{Duration, Instant};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_DELETE_PENDING, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, ERROR_USER_MAPPED_FILE,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
     GetDiskFreeSpaceExW, GetFileInformationByHandle,
@@ -39,13 +43,47 @@ impl Identity {
     }
 }
 
+/// Does something with a file. Whoever scans or indexes files has them open without sharing them, for a moment: then this tries
+/// again, for so long that it was none of those.
+pub(super) fn patiently<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    /// Nothing tells when a file is shared again.
+    const AGAIN: Duration = Duration::from_millis(5);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match act() {
+            Err(error) if is_kept_by_others(&error) && Instant::now() < deadline => std::thread::sleep(AGAIN),
+            result => return result,
+        }
+    }
+}
+
+/// Whether it may be that somebody has the file open.
+fn is_kept_by_others(error: &io::Error) -> bool {
+    // Access is denied also to what somebody has open who is not to have it any more.
+    const CODES: [u32; 5] = [
+        ERROR_ACCESS_DENIED,
+        ERROR_SHARING_VIOLATION,
+        ERROR_LOCK_VIOLATION,
+        ERROR_DELETE_PENDING,
+        ERROR_USER_MAPPED_FILE,
+    ];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&(code as u32)))
+}
+
 /// Others may read, write, move and remove it meanwhile.
 const SHARED: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 
 /// Opens a log to write to its end. Where it is missing, it is made. A link is not followed.
 pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true).share_mode(SHARED).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)
+    options.append(true).create(true).share_mode(SHARED).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    let log = patiently(|| options.open(path))?;
+    // The link itself has been opened.
+    if log.metadata()?.is_symlink() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is a link"));
+    }
+    Ok(log)
 }
 
 /// Opens a file to read. Whoever writes it may go on, move it away and remove it.

@@ -1,5 +1,6 @@
 //! Folders for this user alone: below the user's own profile, which is closed to others.
 
+use super::files::patiently;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ pub(crate) fn state_home() -> Result<PathBuf, &'static str> {
 
 /// Makes a folder, and those above it.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)?;
+    patiently(|| std::fs::create_dir_all(path))?;
     check(path)
 }
 
@@ -31,13 +32,21 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is no folder, or a link to one"))
 }
 
+/// Removes a link to a folder, which could not be removed as a file.
+fn remove_link(path: &Path, error: io::Error) -> io::Result<()> {
+    std::fs::remove_dir(path).map_err(|_| error)
+}
+
 /// Removes all that is in a folder. Links are removed, and not followed.
 pub(crate) fn empty(path: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
-            true => std::fs::remove_dir_all(entry.path())?,
-            false => std::fs::remove_file(entry.path()).or_else(|_| std::fs::remove_dir(entry.path()))?,
+            true => patiently(|| std::fs::remove_dir_all(entry.path()))?,
+            // A link to a folder is removed as one.
+            false => {
+                patiently(|| std::fs::remove_file(entry.path()).or_else(|error| remove_link(&entry.path(), error)))?
+            }
         }
     }
     Ok(())

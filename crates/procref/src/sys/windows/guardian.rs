@@ -4,7 +4,6 @@
 //!
 //! The decisions are [`crate::protocol::guardian`]'s; this performs them.
 
-use super::current_pid;
 use super::hints::Hints;
 use super::object::{self, Kind};
 use super::process::{Process, monotonic, wait_for_any};
@@ -13,6 +12,7 @@ use super::set::{Set, SetError};
 use super::spawn::Spawn;
 use super::stop::{self, ctrl_break, leave_console};
 use super::witness::Witness;
+use super::{current_pid, folder};
 use crate::name::ServiceName;
 use crate::options::{MOST_STEPS, StopStep};
 use crate::protocol::guardian::{Action, Event, Guardian};
@@ -209,7 +209,7 @@ pub(crate) fn main_if_asked() {
 fn way_in() -> Option<io::Result<PathBuf>> {
     Some(match WAY_IN.get()? {
         WayIn::Myself => std::env::current_exe(),
-        WayIn::Companion(path) => Ok(path.clone()),
+        WayIn::Companion(path) => std::path::absolute(path),
     })
 }
 
@@ -229,13 +229,14 @@ pub(super) fn break_by_helper(pid: u32) -> Option<io::Result<bool>> {
             environment: None,
             standard,
             job: None,
+            apart: false,
         };
-        let helper = spawn.asleep()?.wake()?;
+        let helper = spawn.run()?;
         if helper.wait(Some(SENDING))? && helper.exit_code()? == 0 {
             return Ok(true);
         }
         let _ = helper.terminate();
-        Err(io::Error::new(io::ErrorKind::Unsupported, "it has no console of which it leads a group"))
+        Err(io::Error::new(io::ErrorKind::Unsupported, "it has no console of its own of which it leads a group"))
     };
     Some(send())
 }
@@ -296,15 +297,19 @@ fn start(name: &str, plan: &Plan, stopper: Option<&Stopper>) -> io::Result<u32> 
     let nothing = OpenOptions::new().read(true).write(true).open("NUL")?;
     let log = stopper.map_or_else(|| nothing.as_handle(), |stopper| stopper.log.as_handle());
     let arguments = [OsString::from(format!("{TITLE}{name}"))];
+    // A folder that a process is in cannot be removed, and this one outlives whoever made it.
+    let root = folder::root();
     let spawn = Spawn {
         program: &program,
         arguments: &arguments,
-        directory: None,
+        directory: Some(&root),
         environment: None,
         standard: [reads.as_handle(), log, nothing.as_handle()],
         job: None,
+        apart: true,
     };
-    let guardian = spawn.asleep()?.wake()?;
+    // It runs at once: whoever made it may be killed at any moment, and it then ends by itself, for it reads no whole order.
+    let guardian = spawn.run()?;
     drop(reads);
     let order = plan.encode(name, &ready, stopper.map(|stopper| &stopper.program));
     // On a thread: a program that never reads it must not keep this one. It ends with the guardian, if that never does.

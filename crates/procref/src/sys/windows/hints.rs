@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use super::files::patiently;
 use super::object::{self, Locked, owned, wide};
 use super::process::{Process, wait_for_any};
 use super::{current_pid, folder};
@@ -67,7 +68,8 @@ impl Hints {
         if self.folder == default_folder() {
             return folder::make_private(&self.folder);
         }
-        match std::fs::create_dir(&self.folder) {
+        // One that was removed is there for as long as somebody watches it.
+        match patiently(|| std::fs::create_dir(&self.folder)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => folder::check(&self.folder),
         }
@@ -78,9 +80,9 @@ impl Hints {
         let (new, path) = (self.beside("new"), self.beside(kind));
         loop {
             self.prepare_folder()?;
-            let written =
-                File::create(&new).and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)));
-            match written.and_then(|()| std::fs::rename(&new, &path)) {
+            let written = patiently(|| File::create(&new))
+                .and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)));
+            match written.and_then(|()| patiently(|| std::fs::rename(&new, &path))) {
                 // The last user of another service has just removed the empty folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -106,7 +108,7 @@ impl Hints {
 
     /// For as long as this is kept, nobody else begins a start by these files.
     fn lock(&self) -> io::Result<Locked> {
-        object::lock(&format!("Local\\procref-hints-{}", self.stem))
+        object::lock(&format!("Local\\procref-hints-{:08x}-{}", object::user_mark(), self.stem))
     }
 
     /// Writes that this process starts the service; or says who lives already, in another set. Of two that do this at
@@ -181,7 +183,11 @@ impl Hints {
             return Ok(false);
         }
         let _lock = self.lock()?;
-        Ok(self.live().is_none() && unused() && self.remove_files())
+        let removed = self.live().is_none() && unused() && self.remove_files();
+        if removed {
+            let _ = std::fs::remove_dir(&self.folder);
+        }
+        Ok(removed)
     }
 
     /// Watches for files of this service that come and go, from now on. Where the folder is missing, for it.
@@ -206,8 +212,8 @@ impl Hints {
     }
 
     fn remove_files(&self) -> bool {
-        let files = ["info", "failed", "new"].map(|kind| std::fs::remove_file(self.beside(kind)).is_ok());
-        let run = std::fs::remove_dir_all(self.beside("run")).is_ok();
+        let files = ["info", "failed", "new"].map(|kind| patiently(|| std::fs::remove_file(self.beside(kind))).is_ok());
+        let run = patiently(|| std::fs::remove_dir_all(self.beside("run"))).is_ok();
         run || files.contains(&true)
     }
 }
@@ -251,5 +257,67 @@ impl Drop for Watch {
             // SAFETY: it is closed by its own function, and by nothing else.
             unsafe { FindCloseChangeNotification(changes.into_raw_handle()) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hints in a folder of this test's own, which is not there yet.
+    fn hints(what: &str) -> Hints {
+        Hints::at(std::env::temp_dir().join(format!("procref-hints-{}-{what}", current_pid())), "db@1".into())
+    }
+
+    /// Has somebody read a file, who does not share it, while this is done.
+    fn while_kept<T: Send>(file: &Path, act: impl FnOnce() -> T + Send) -> T {
+        let kept = OpenOptions::new().read(true).share_mode(0).open(file).expect("it is there");
+        std::thread::scope(|scope| {
+            let acts = scope.spawn(act);
+            // Long enough for one that gives up at once.
+            std::thread::sleep(Duration::from_millis(50));
+            drop(kept);
+            acts.join().expect("no panic")
+        })
+    }
+
+    #[test]
+    fn who_scans_a_file_for_a_moment_keeps_nobody_from_writing_and_removing_it() {
+        let hints = hints("scanned");
+        hints.write_failure(1, 1, "no").expect("it can be written");
+        let file = hints.beside("failed");
+        while_kept(&file, || hints.write_failure(1, 2, "no, again")).expect("it can be written");
+        assert_eq!(hints.read_failure(1, 2).as_deref(), Some("no, again"));
+        while_kept(&file, || hints.remove());
+        assert!(!hints.folder.exists());
+    }
+
+    #[test]
+    fn what_somebody_keeps_is_an_error_in_the_end() {
+        let hints = hints("kept");
+        hints.write_failure(1, 1, "no").expect("it can be written");
+        let kept = OpenOptions::new().read(true).share_mode(0).open(hints.beside("failed")).expect("it is there");
+        hints.write_failure(1, 2, "no, again").expect_err("somebody keeps it");
+        drop(kept);
+        assert_eq!(hints.read_failure(1, 1).as_deref(), Some("no"));
+        assert!(!hints.beside("new").exists());
+        hints.remove();
+        assert!(!hints.folder.exists());
+    }
+
+    #[test]
+    fn stale_files_are_removed_with_the_folder_if_that_is_empty_then() {
+        let hints = hints("stale");
+        hints.write_failure(1, 1, "no").expect("it can be written");
+        let other = hints.folder.join("other");
+        std::fs::write(&other, "").expect("it can be written");
+        assert!(!hints.remove_stale(|| false).expect("it can be locked"), "it is in use");
+        assert!(hints.remove_stale(|| true).expect("it can be locked"));
+        assert!(!hints.remove_stale(|| true).expect("it can be locked"), "there are none left");
+        assert!(other.exists() && hints.read_failure(1, 1).is_none());
+        std::fs::remove_file(&other).expect("it is there");
+        hints.write_failure(1, 1, "no").expect("it can be written");
+        assert!(hints.remove_stale(|| true).expect("it can be locked"));
+        assert!(!hints.folder.exists());
     }
 }

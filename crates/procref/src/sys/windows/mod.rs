@@ -6,6 +6,7 @@ pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod guardian;
 pub(crate) mod hints;
+mod job;
 mod object;
 pub(crate) mod port;
 pub(crate) mod probe;

@@ -1,7 +1,11 @@
 //! Named kernel objects, for this user alone, and the kernel's count of the handles on each.
 //!
-//! Names live in the session's own namespace (`Local\`). Each object is made with a DACL that names this user and
-//! nobody else, and one that is found is used only if its owner and its DACL are those of an object that this user makes.
+//! Names live in the session's own namespace (`Local\`). Each object is made with this user as its owner and with a DACL that
+//! names this user and nobody else, and one that is found is used only if it is as those are.
+//!
+//! A user's programs share services whether they run as administrator or not. So neither owner nor integrity level is left to the
+//! system: by itself it makes the group of administrators the owner of what one of these makes, and closes its jobs to the others.
+//! What a program with less rights than a user's others (a sandbox) has made is none of ours to them.
 
 #![expect(unsafe_code, reason = "system calls")]
 
@@ -20,11 +24,14 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
 use windows_sys::Win32::Security::{
-    DACL_SECURITY_INFORMATION, GetKernelObjectSecurity, GetTokenInformation, OWNER_SECURITY_INFORMATION,
-    PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    DACL_SECURITY_INFORMATION, GetKernelObjectSecurity, GetSidSubAuthority, GetSidSubAuthorityCount,
+    GetTokenInformation, LABEL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR,
+    SACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES, TOKEN_INFORMATION_CLASS, TOKEN_MANDATORY_LABEL, TOKEN_QUERY,
+    TOKEN_USER, TokenIntegrityLevel, TokenUser,
 };
 use windows_sys::Win32::System::JobObjects::{CreateJobObjectW, OpenJobObjectW};
 use windows_sys::Win32::System::Memory::{CreateFileMappingW, FILE_MAP_ALL_ACCESS, OpenFileMappingW, PAGE_READWRITE};
+use windows_sys::Win32::System::SystemServices::SECURITY_MANDATORY_MEDIUM_RID;
 use windows_sys::Win32::System::Threading::{
     CreateEventW, CreateMutexW, CreateSemaphoreW, EVENT_ALL_ACCESS, GetCurrentProcess, MUTEX_ALL_ACCESS, OpenEventW,
     OpenMutexW, OpenProcessToken, OpenSemaphoreW, ReleaseMutex, SEMAPHORE_ALL_ACCESS, SetEvent, WaitForSingleObject,
@@ -242,7 +249,10 @@ fn attributes() -> io::Result<*const SECURITY_ATTRIBUTES> {
     if let Some(attributes) = ATTRIBUTES.get() {
         return Ok(&raw const attributes.0);
     }
-    let text = wide(format!("D:P(A;;GA;;;{})", user()?));
+    let user = user()?;
+    // Those of lesser programs can only be as they are: by themselves they have the program's own level.
+    let label = if integrity()? >= SECURITY_MANDATORY_MEDIUM_RID as u32 { "S:(ML;;NW;;;ME)" } else { "" };
+    let text = wide(format!("O:{user}D:P(A;;GA;;;{user}){label}"));
     let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
     // SAFETY: text that ends with a zero; what comes back is kept for ever.
     let converted = unsafe {
@@ -270,6 +280,41 @@ pub(super) fn user() -> io::Result<&'static str> {
     if let Some(user) = USER.get() {
         return Ok(user);
     }
+    let told = token(TokenUser)?;
+    let mut text: PWSTR = ptr::null_mut();
+    // SAFETY: the buffer, which is aligned for it, begins with a TOKEN_USER that the kernel has filled.
+    let user = unsafe { told.as_ptr().cast::<TOKEN_USER>().read() }.User;
+    // SAFETY: the identifier lies in the buffer.
+    if unsafe { ConvertSidToStringSidW(user.Sid, &raw mut text) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let user = take_text(text);
+    Ok(USER.get_or_init(|| user))
+}
+
+/// What sets this user's names apart from those of others in the same session: of users who came by SSH, for example. Where it
+/// cannot be told, no object can be made.
+pub(super) fn user_mark() -> u32 {
+    user().map_or(0, |user| crate::name::fingerprint(user.as_bytes()))
+}
+
+/// This process's integrity level: how much it may do among those of its user.
+fn integrity() -> io::Result<u32> {
+    let told = token(TokenIntegrityLevel)?;
+    // SAFETY: the buffer, which is aligned for it, begins with a TOKEN_MANDATORY_LABEL that the kernel has filled.
+    let label = unsafe { told.as_ptr().cast::<TOKEN_MANDATORY_LABEL>().read() }.Label;
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "they belong together")]
+    // SAFETY: the identifier lies in the buffer, and its last part is the level.
+    Ok(unsafe {
+        let parts = *GetSidSubAuthorityCount(label.Sid);
+        *GetSidSubAuthority(label.Sid, u32::from(parts).saturating_sub(1))
+    })
+}
+
+/// What this process's token says: a structure and, behind it, an identifier, of 68 bytes at the most.
+///
+/// The structure points into the buffer, which must stay where it is.
+fn token(class: TOKEN_INFORMATION_CLASS) -> io::Result<Box<[u64; 32]>> {
     let mut token = ptr::null_mut();
     // SAFETY: a number that is always the same.
     let this = unsafe { GetCurrentProcess() };
@@ -278,31 +323,13 @@ pub(super) fn user() -> io::Result<&'static str> {
         return Err(io::Error::last_os_error());
     }
     let token = owned(token)?;
-    // The structure and, behind it, the identifier, of 68 bytes at the most.
-    let mut buffer = [0_u64; 32];
-    let mut length = 0;
+    let (mut buffer, mut length) = (Box::new([0_u64; 32]), 0);
+    let (told, size) = (buffer.as_mut_ptr().cast(), size_of_val(&*buffer) as u32);
     // SAFETY: the kernel writes no more than the buffer's size.
-    let told = unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            buffer.as_mut_ptr().cast(),
-            size_of_val(&buffer) as u32,
-            &raw mut length,
-        )
-    };
-    if told == 0 {
+    if unsafe { GetTokenInformation(token.as_raw_handle(), class, told, size, &raw mut length) } == 0 {
         return Err(io::Error::last_os_error());
     }
-    let mut text: PWSTR = ptr::null_mut();
-    // SAFETY: the buffer, which is aligned for it, begins with a TOKEN_USER that the kernel has filled.
-    let user = unsafe { buffer.as_ptr().cast::<TOKEN_USER>().read() }.User;
-    // SAFETY: the identifier lies in the buffer.
-    if unsafe { ConvertSidToStringSidW(user.Sid, &raw mut text) } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let user = take_text(text);
-    Ok(USER.get_or_init(|| user))
+    Ok(buffer)
 }
 
 /// Text that the system has allocated.
@@ -317,9 +344,9 @@ fn take_text(text: PWSTR) -> String {
     }
 }
 
-/// Owner and DACL, as text.
+/// Owner, DACL and integrity level, as text.
 fn security(object: &OwnedHandle) -> io::Result<String> {
-    const WHAT: u32 = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+    const WHAT: u32 = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION;
     let mut buffer = vec![0_u64; 128];
     let mut needed = 0;
     let mut read = |buffer: &mut Vec<u64>| {
@@ -341,7 +368,8 @@ fn security(object: &OwnedHandle) -> io::Result<String> {
         ConvertSecurityDescriptorToStringSecurityDescriptorW(
             buffer.as_mut_ptr().cast(),
             SDDL_REVISION_1,
-            WHAT,
+            // Of which the label is one entry.
+            WHAT | SACL_SECURITY_INFORMATION,
             &raw mut text,
             ptr::null_mut(),
         )
@@ -417,6 +445,51 @@ mod tests {
         for error in [create(Kind::Event, &name).map(drop), open(Kind::Event, &name).map(drop)] {
             assert!(matches!(error, Err(ObjectError::Foreign(_))), "{error:?}");
         }
+    }
+
+    #[test]
+    fn an_object_says_whose_it_is_whatever_its_maker_may_do() {
+        let user = user().expect("it can be told");
+        assert!(user.starts_with("S-1-"), "{user}");
+        for kind in [Kind::Semaphore, Kind::Mutex, Kind::Event, Kind::Job, Kind::Section(100)] {
+            let said = security(&unnamed(kind).expect("it can be made")).expect("it can be told");
+            let (owner, rest) = said.split_once("D:").expect("it has a DACL");
+            let (entries, label) = rest.split_once("S:").unwrap_or((rest, ""));
+            assert!(owner.starts_with("O:") && !owner.contains(":BA"), "{kind:?}: {said}");
+            assert_eq!(entries.matches('(').count(), 1, "{kind:?}: {said}");
+            // Wine has no words for the type of the entry.
+            let medium = integrity().expect("it can be told") >= SECURITY_MANDATORY_MEDIUM_RID as u32;
+            assert_eq!(label.ends_with(";;;ME)"), medium, "{kind:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_object_of_a_lesser_program_is_foreign() {
+        let name = name("low");
+        let (user, wide) = (user().expect("it can be told"), wide(&name));
+        let text = self::wide(format!("O:{user}D:P(A;;GA;;;{user})S:(ML;;NW;;;LW)"));
+        let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
+        // SAFETY: text that ends with a zero; what comes back is not freed.
+        let converted = unsafe {
+            let none = ptr::null_mut();
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                text.as_ptr(),
+                SDDL_REVISION_1,
+                &raw mut descriptor,
+                none,
+            )
+        };
+        assert_ne!(converted, 0);
+        let attributes = SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: descriptor,
+            bInheritHandle: 0,
+        };
+        // SAFETY: a name that ends with a zero.
+        let made = unsafe { CreateEventW(&raw const attributes, 0, 0, wide.as_ptr()) };
+        let _event = owned(made).expect("it can be made");
+        let error = create(Kind::Event, &name).expect_err("a lesser program has made it");
+        assert!(matches!(error, ObjectError::Foreign(_)), "{error:?}");
     }
 
     #[test]

@@ -2,32 +2,32 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use super::job::killing_job;
 use super::object::{self, Kind};
 use super::process::{Process, wait_for_any};
-use std::ffi::OsStr;
+use super::program;
+use super::service::is_same_variable;
+use super::spawn::Spawn;
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::windows::io::{AsHandle, AsRawHandle, AsRawSocket, BorrowedHandle, FromRawSocket, OwnedHandle, RawSocket};
-use std::os::windows::process::CommandExt;
+use std::os::windows::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, HANDLE};
+use windows_sys::Win32::Foundation::ERROR_BROKEN_PIPE;
 use windows_sys::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, FD_CLOSE, FD_CONNECT, FD_CONNECT_BIT, FD_READ, FD_WRITE, INVALID_SOCKET, SIO_TCP_INITIAL_RTO,
     SOCK_STREAM, SOCKADDR_IN, SOCKADDR_IN6, SOCKET, TCP_INITIAL_RTO_PARAMETERS, WSA_FLAG_NO_HANDLE_INHERIT,
     WSA_FLAG_OVERLAPPED, WSADATA, WSAEVENT, WSAEnumNetworkEvents, WSAEventSelect, WSAGetLastError, WSAIoctl,
     WSANETWORKEVENTS, WSASocketW, WSAStartup, connect,
 };
-use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
-    JobObjectExtendedLimitInformation, SetInformationJobObject, TerminateJobObject,
-};
+use windows_sys::Win32::System::JobObjects::TerminateJobObject;
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
-use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, CREATE_SUSPENDED};
-use windows_sys::core::BOOL;
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,13 +314,6 @@ pub(crate) fn connect_unix(_: &Path) -> io::Result<()> {
 pub(crate) struct Output(io::PipeReader);
 
 impl Output {
-    /// What the program will write that this command starts. The command has the other end until it is dropped.
-    pub(crate) fn of(command: &mut Command) -> io::Result<Self> {
-        let (reads, writes) = io::pipe()?;
-        command.stdout(writes.try_clone()?).stderr(writes);
-        Ok(Self(reads))
-    }
-
     /// Nothing tells when such a pipe has something.
     #[expect(clippy::unused_self, reason = "on other systems the pipe tells")]
     pub(crate) const fn source(&self) -> Source<'_> {
@@ -350,42 +343,42 @@ impl Read for Output {
 /// A program in a job of its own, all of which goes when this is dropped, or this process ends.
 #[derive(Debug)]
 pub(crate) struct Group {
-    child: Child,
     job: OwnedHandle,
     leader: Process,
 }
 
-#[link(name = "ntdll")]
-unsafe extern "system" {
-    /// Lets all threads of a process run that was created asleep: the standard library keeps the thread's handle to itself.
-    fn NtResumeProcess(process: HANDLE) -> i32;
-}
-
 impl Group {
+    /// Starts a program, which reads nothing and whose output nobody reads.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let nothing = OpenOptions::new().read(true).write(true).open("NUL")?;
+        Self::spawn(command, nothing.as_handle(), nothing.as_handle())
+    }
+
+    /// Starts a program, which reads nothing, and its output.
+    pub(crate) fn start_heard(command: &mut Command) -> io::Result<(Self, Output)> {
+        let (reads, writes) = io::pipe()?;
+        let nothing = OpenOptions::new().read(true).open("NUL")?;
+        Ok((Self::spawn(command, nothing.as_handle(), writes.as_handle())?, Output(reads)))
+    }
+
+    /// The command says what to start; the standard library cannot start it in a job.
+    fn spawn(command: &Command, input: BorrowedHandle<'_>, output: BorrowedHandle<'_>) -> io::Result<Self> {
         let job = killing_job()?;
-        let mut child = command.creation_flags(CREATE_SUSPENDED | CREATE_NO_WINDOW).spawn()?;
-        let process = child.as_handle().as_raw_handle();
-        let begin = || {
-            let gone = || io::Error::other("it has gone");
-            let leader = Process::open(child.id())?.ok_or_else(gone)?;
-            // SAFETY: handles to a job and to a process.
-            if unsafe { AssignProcessToJobObject(job.as_raw_handle(), process) } == 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: a handle to a process, which sleeps.
-            match unsafe { NtResumeProcess(process) } {
-                0.. => Ok(leader),
-                status => Err(io::Error::other(format!("NtResumeProcess says {status:#010x}"))),
-            }
+        let arguments: Vec<_> =
+            std::iter::once(command.get_program()).chain(command.get_args()).map(OsStr::to_owned).collect();
+        let changes: Vec<_> = command.get_envs().collect();
+        let path = changes.iter().find(|(name, _)| is_same_variable(name, "PATH".as_ref())).and_then(|(_, path)| *path);
+        let spawn = Spawn {
+            program: &program::find(command.get_program(), path)?,
+            arguments: &arguments,
+            directory: command.get_current_dir(),
+            environment: Some(&changed(std::env::vars_os(), &changes)),
+            standard: [input, output, output],
+            job: Some(job.as_handle()),
+            apart: false,
         };
-        match begin() {
-            Ok(leader) => Ok(Self { child, job, leader }),
-            Err(error) => {
-                let _ = child.kill();
-                Err(error)
-            }
-        }
+        let leader = spawn.run()?;
+        Ok(Self { job, leader })
     }
 
     /// Tells when the program has ended; others of its job may go on.
@@ -400,29 +393,21 @@ impl Group {
 
     /// How the program ended, once it has. What is left of its job is ended.
     pub(crate) fn status(&mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait();
+        self.leader.wait(None)?;
         // SAFETY: a handle to a job.
         unsafe { TerminateJobObject(self.job.as_raw_handle(), 1) };
-        status
+        self.leader.exit_code().map(ExitStatus::from_raw)
     }
 }
 
-/// A job without a name, which ends what is in it when it is closed.
-pub(super) fn killing_job() -> io::Result<OwnedHandle> {
-    let job = object::unnamed(Kind::Job)?;
-    end_with(&job)?;
-    Ok(job)
-}
-
-/// From here on what is in the job ends when the last handle on it is closed.
-pub(super) fn end_with(job: &OwnedHandle) -> io::Result<()> {
-    let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-    let size = size_of_val(&limits) as u32;
-    let class = JobObjectExtendedLimitInformation;
-    // SAFETY: the structure that belongs to this class, with its size.
-    let set: BOOL = unsafe { SetInformationJobObject(job.as_raw_handle(), class, (&raw const limits).cast(), size) };
-    if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// An environment with some variables set, or, where there is no value, taken out.
+fn changed(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    changes: &[(&OsStr, Option<&OsStr>)],
+) -> Vec<(OsString, OsString)> {
+    let kept = variables.filter(|(variable, _)| !changes.iter().any(|(name, _)| is_same_variable(name, variable)));
+    let set = changes.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned())));
+    kept.chain(set).collect()
 }
 
 /// Says when files change. The file system tells of a file's growth only when it is closed, so there is none of this.
@@ -479,4 +464,99 @@ impl NotifySocket {
 /// Whether a message's sender is of the service: nobody sends any.
 pub(crate) const fn is_of_service(_: u32, _: u32, _: Option<u32>) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    const HELPER: &str = "sys::windows::probe::tests::helper_that_tells";
+
+    /// Not a test of anything where it is not started by one.
+    #[test]
+    fn helper_that_tells() {
+        if std::env::args().any(|argument| argument == HELPER) {
+            let told = (std::env::args_os().collect::<Vec<_>>(), std::env::current_dir(), io::stdin().lines().count());
+            let variable = |name| std::env::vars_os().filter(|(variable, _)| variable == name).collect::<Vec<_>>();
+            println!("{told:?} {:?} {:?}", variable("PROCREF_A"), variable("PROCREF_B"));
+            let [mut names] = [std::env::vars_os().map(|(name, _)| name).collect::<Vec<_>>()];
+            names.sort();
+            eprintln!("{names:?}");
+        }
+    }
+
+    fn this_program() -> PathBuf {
+        std::env::current_exe().expect("it has a path")
+    }
+
+    fn command() -> Command {
+        let mut command = Command::new(this_program());
+        command.args(["--nocapture", "--exact", HELPER]);
+        command.args([
+            "",
+            "a b",
+            "a\tb",
+            r#"say "hi""#,
+            r"a\",
+            r"a b\",
+            r#"\\""#,
+            r#"a\\"b"#,
+            "%PATH%",
+            "^&|<>",
+            "ключ",
+        ]);
+        command.env("PROCREF_A", "1 = 2").env("procref_b", "3").env_remove("TEMP");
+        command.current_dir(std::env::temp_dir());
+        command
+    }
+
+    #[test]
+    fn a_program_gets_what_the_standard_library_gives_it() {
+        let expected = command().stdin(std::process::Stdio::null()).output().expect("it starts");
+        let (mut group, mut output) = Group::start_heard(&mut command()).expect("it starts");
+        let mut all = Vec::new();
+        loop {
+            let ended = group.has_ended();
+            match output.read_to_end(&mut all) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => _ = result.expect("it can be read"),
+            }
+            if ended {
+                break;
+            }
+            wait(&group.leader, &[], Instant::now() + Duration::from_millis(20)).expect("it can be awaited");
+        }
+        assert!(group.status().expect("it has ended").success());
+        let sorted = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            // What the runner of tests says of the time.
+            let mut lines: Vec<_> =
+                text.lines().filter(|line| !line.contains("finished in")).map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&all), sorted(&[expected.stdout, expected.stderr].concat()));
+    }
+
+    #[test]
+    fn what_a_program_has_started_goes_with_it() {
+        let file = std::env::temp_dir().join(format!("procref-group-{}", std::process::id()));
+        let mut command = Command::new(this_program());
+        let step = format!("leave-one|{}", file.display());
+        command.args(["--nocapture", "--exact", "ready::tests::helper_that_does", &step, "sleep"]);
+        let group = Group::start(&mut command).expect("it starts");
+        let left = loop {
+            assert!(!group.has_ended());
+            match std::fs::read_to_string(&file) {
+                Ok(left) => break left.parse().expect("a number"),
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        std::fs::remove_file(&file).expect("it is there");
+        let left = Process::open(left).expect("it can be opened").expect("it lives");
+        assert!(!left.has_ended());
+        drop(group);
+        assert!(left.wait(Some(300_000)).expect("it can be awaited"));
+    }
 }

@@ -6,9 +6,10 @@ use super::object::owned;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::time::{Duration, Instant, SystemTime};
+use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SystemProcessInformation};
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE, WAIT_ABANDONED_0, WAIT_FAILED, WAIT_OBJECT_0,
-    WAIT_TIMEOUT,
+    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, HANDLE, STATUS_INFO_LENGTH_MISMATCH, UNICODE_STRING,
+    WAIT_ABANDONED_0, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 use windows_sys::Win32::System::Threading::{
@@ -22,6 +23,8 @@ pub(crate) struct Process {
     handle: OwnedHandle,
     pid: u32,
     start: u64,
+    /// Whether the handle allows to end it.
+    is_ours: bool,
 }
 
 impl Process {
@@ -36,22 +39,21 @@ impl Process {
             // SAFETY: takes three numbers.
             owned(unsafe { OpenProcess(rights, 0, pid) })
         };
-        let code = |error: &io::Error| error.raw_os_error().map(|code| code as u32);
-        let handle = match open(LOOK | PROCESS_TERMINATE) {
-            Err(error) if code(&error) == Some(ERROR_ACCESS_DENIED) => open(LOOK),
-            result => result,
+        let (handle, is_ours) = match open(LOOK | PROCESS_TERMINATE) {
+            Err(error) if is_denied(&error) => (open(LOOK), false),
+            result => (result, true),
         };
         match handle {
-            Ok(handle) => Self::of_handle(handle, pid).map(Some),
-            Err(error) if code(&error) == Some(ERROR_INVALID_PARAMETER) => Ok(None),
+            Ok(handle) => Ok(Some(Self { is_ours, ..Self::of_handle(handle, pid)? })),
+            Err(error) if error.raw_os_error() == Some(ERROR_INVALID_PARAMETER as i32) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The process behind this handle.
+    /// The process behind this handle, which allows everything.
     pub(super) fn of_handle(handle: OwnedHandle, pid: u32) -> io::Result<Self> {
         let start = creation_time(handle.as_raw_handle())?;
-        Ok(Self { handle, pid, start })
+        Ok(Self { handle, pid, start, is_ours: true })
     }
 
     /// The same as [`Process::open`].
@@ -61,7 +63,15 @@ impl Process {
 
     /// The process that was recorded; `None` if it has gone, whoever has its number now.
     pub(crate) fn open_recorded(pid: u32, start: u64) -> io::Result<Option<Self>> {
-        Ok(Self::open(pid)?.filter(|process| process.start == start))
+        match Self::open(pid) {
+            Ok(found) => Ok(found.filter(|process| process.start == start)),
+            // Numbers are given anew soon, also to those that nobody but the system may open.
+            Err(error) if is_denied(&error) => {
+                let is_same = |other: &Listed| (other.pid, other.start) == (pid, start);
+                if listed()?.iter().any(is_same) { Err(error) } else { Ok(None) }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// When it was created, in units of [`UNIT`] since 1970.
@@ -94,9 +104,11 @@ impl Process {
         if unsafe { TerminateProcess(self.handle.as_raw_handle(), KILLED) } != 0 {
             return Ok(true);
         }
-        let error = io::Error::last_os_error();
-        // One that is about to end refuses.
-        if self.wait(Some(100))? { Ok(false) } else { Err(error) }
+        match io::Error::last_os_error() {
+            // One that is about to end refuses, for as long as that takes.
+            error if self.is_ours && is_denied(&error) => Ok(true),
+            error => Err(error),
+        }
     }
 
     /// Its exit code, once it has ended.
@@ -133,16 +145,76 @@ impl AsHandle for Process {
 /// The unit of start times. A set has 45 bits for one.
 const UNIT: Duration = Duration::from_micros(100);
 
+fn is_denied(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32)
+}
+
 fn creation_time(process: HANDLE) -> io::Result<u64> {
-    /// From 1601, where the system begins to count, to 1970, in its own unit of 100 nanoseconds.
-    const EPOCH: u64 = 116_444_736_000_000_000;
     let [mut created, mut ended, mut kernel, mut user] = [FILETIME::default(); 4];
     // SAFETY: the kernel writes four times.
     if unsafe { GetProcessTimes(process, &raw mut created, &raw mut ended, &raw mut kernel, &raw mut user) } == 0 {
         return Err(io::Error::last_os_error());
     }
-    let ticks = u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime);
-    Ok(ticks.saturating_sub(EPOCH) / (UNIT.as_nanos() as u64 / 100))
+    Ok(start_of(u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime)))
+}
+
+/// In units of [`UNIT`], the system's own time.
+const fn start_of(ticks: u64) -> u64 {
+    /// From 1601, where the system begins to count, to 1970, in its own unit of 100 nanoseconds.
+    const EPOCH: u64 = 116_444_736_000_000_000;
+    ticks.saturating_sub(EPOCH) / (UNIT.as_nanos() as u64 / 100)
+}
+
+/// A process, as the system lists it: also one that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) pid: u32,
+    /// The number of the process that made it, which may have gone: then it may be another one's.
+    pub(super) parent: u32,
+    pub(super) start: u64,
+}
+
+/// All processes.
+pub(super) fn listed() -> io::Result<Vec<Listed>> {
+    /// How an entry begins.
+    #[repr(C)]
+    struct Entry {
+        next: u32,
+        threads: u32,
+        sizes_and_cycles: [u64; 3],
+        created: u64,
+        times: [u64; 2],
+        name: UNICODE_STRING,
+        priority: i32,
+        pid: usize,
+        parent: usize,
+    }
+    let (mut buffer, mut needed) = (vec![0_u64; 32 << 10], 0);
+    loop {
+        let size = (buffer.len() * size_of::<u64>()) as u32;
+        // SAFETY: the kernel writes no more than the buffer's size.
+        let status = unsafe {
+            NtQuerySystemInformation(SystemProcessInformation, buffer.as_mut_ptr().cast(), size, &raw mut needed)
+        };
+        match status {
+            0.. => break,
+            STATUS_INFO_LENGTH_MISMATCH => buffer.resize(buffer.len() * 2, 0),
+            status => return Err(io::Error::other(format!("NtQuerySystemInformation says {status:#010x}"))),
+        }
+    }
+    // SAFETY: the same memory.
+    let mut rest = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), size_of_val(buffer.as_slice())) };
+    let mut all = Vec::new();
+    while rest.len() >= size_of::<Entry>() {
+        // SAFETY: it lies in the buffer, where the entry before says that there is one.
+        let entry = unsafe { rest.as_ptr().cast::<Entry>().read_unaligned() };
+        all.push(Listed { pid: entry.pid as u32, parent: entry.parent as u32, start: start_of(entry.created) });
+        if entry.next == 0 {
+            break;
+        }
+        rest = rest.get(entry.next as usize..).unwrap_or(&[]);
+    }
+    Ok(all)
 }
 
 /// When a process was created that has this start time.
@@ -219,6 +291,15 @@ mod tests {
         assert!(age < Duration::from_secs(600), "{age:?}");
         assert!(process.start() < 1 << 45, "it fits into a set");
         assert!(Process::open_recorded(process.pid(), process.start() + 1).expect("no error").is_none());
+    }
+
+    #[test]
+    fn the_system_lists_the_same_starts() {
+        let process = Process::open(std::process::id()).expect("it can be opened").expect("it lives");
+        let listed = listed().expect("they can be listed");
+        let this = listed.iter().find(|it| it.pid == process.pid()).expect("it is among them");
+        assert_eq!(this.start, process.start());
+        assert!(listed.iter().all(|it| it.pid != this.parent || it.start <= this.start), "{this:?}");
     }
 
     #[test]

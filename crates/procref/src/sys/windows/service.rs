@@ -3,12 +3,13 @@
 //! Who starts it makes the process asleep, in the job, records it in the set, and only then lets it run: so there is no
 //! moment in which a process runs that nobody knows of. Whoever is killed on the way closes a handle on the job.
 //!
-//! While its process lives, the service's *mark* is there: a named event of which the service has a handle. It is
-//! how somebody who finds a fresh set knows that the kernel is still ending an earlier instance.
+//! While any of its processes lives, the service's *mark* is there: a named event of which the service has a handle, and those
+//! that it starts inherit one. It is how somebody who finds a fresh set knows that the kernel is still ending an earlier
+//! instance. One that was started so that it inherits nothing has no mark, and ends with the others, perhaps a little later.
 
 use super::guardian::{Launch, Stopper};
+use super::job::killing_job;
 use super::object::{self, Kind};
-use super::probe::killing_job;
 use super::process::Process;
 use super::set::{Set, SetError};
 use super::spawn::{Asleep, Spawn};
@@ -62,8 +63,8 @@ impl Program {
 }
 
 impl Program {
-    /// The process, asleep, in this job and with this output.
-    fn asleep(&self, log: &File, job: BorrowedHandle<'_>) -> io::Result<Asleep> {
+    /// The process, asleep, in this job and with this output. `apart`: it may have to outlive this process.
+    fn asleep(&self, log: &File, job: BorrowedHandle<'_>, apart: bool) -> io::Result<Asleep> {
         let (nothing, log) = (OpenOptions::new().read(true).open("NUL")?, log.as_handle());
         let spawn = Spawn {
             program: &self.file,
@@ -72,6 +73,7 @@ impl Program {
             environment: Some(&self.environment),
             standard: [nothing.as_handle(), log, log],
             job: Some(job),
+            apart,
         };
         spawn.asleep()
     }
@@ -133,8 +135,8 @@ pub(super) fn start(set: Set, job: &Witness, launch: &Launch, guardian: u32) -> 
     // Nothing is recorded, so whatever is there was made by somebody who was killed before it could be let go.
     job.end_all()?;
     let mark = new_mark(set)?;
-    let asleep = launch.program.asleep(&launch.log, job.as_handle())?;
-    asleep.give(mark.as_handle())?;
+    let asleep = launch.program.asleep(&launch.log, job.as_handle(), true)?;
+    asleep.give_to_all(mark.as_handle())?;
     drop(mark);
     for lock in &launch.keep {
         asleep.give(lock.as_handle())?;
@@ -193,6 +195,6 @@ pub(crate) const fn sweep_marked(_: u32, _: u64) {}
 /// Starts the command that asks a service to stop. What is left of it ends when its job is dropped.
 pub(super) fn ask_to_stop(stopper: &Stopper) -> io::Result<OwnedHandle> {
     let job = killing_job()?;
-    stopper.program.asleep(&stopper.log, job.as_handle())?.wake()?;
+    stopper.program.asleep(&stopper.log, job.as_handle(), false)?.wake()?;
     Ok(job)
 }

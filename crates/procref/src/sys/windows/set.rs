@@ -228,13 +228,13 @@ impl Slot {
     }
 }
 
-/// How the names of a service's objects begin, in the session's own namespace.
+/// How the names of a service's objects begin, in the session's own namespace, which several users may have.
 fn stem(name: &ServiceName) -> String {
     format!("Local\\{}{name}", prefix(name.domain()))
 }
 
 fn prefix(domain: &str) -> String {
-    format!("{domain}-{LAYOUT_VERSION:04x}-")
+    format!("{domain}-{LAYOUT_VERSION:04x}{:08x}-", object::user_mark())
 }
 
 /// What came of an array.

@@ -1,13 +1,15 @@
-//! Making processes with just the handles that they are to have, born in a job, and asleep until they are known.
+//! Making processes with just the handles that they are to have, born in a job, and asleep until they are known, if anybody is
+//! to know them.
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use super::job;
 use super::object::{owned, wide};
 use super::process::Process;
 use std::ffi::{OsStr, OsString, c_void};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::path::Path;
 use std::ptr;
 use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_ACCESS_DENIED, HANDLE};
@@ -31,6 +33,8 @@ pub(super) struct Spawn<'a> {
     /// Its input, output and error output.
     pub(super) standard: [BorrowedHandle<'a>; 3],
     pub(super) job: Option<BorrowedHandle<'a>>,
+    /// It must not end with a job that this process may be in.
+    pub(super) apart: bool,
 }
 
 /// A process that does not run yet. Dropped without having been let go, it is ended.
@@ -41,22 +45,38 @@ pub(super) struct Asleep {
 }
 
 impl Spawn<'_> {
-    /// Makes the process, which then sleeps.
+    /// Makes the process, which then sleeps. It has to be in a job: if this process is killed before it lets it run, only that
+    /// ends it.
     pub(super) fn asleep(&self) -> io::Result<Asleep> {
-        const FLAGS: u32 = CREATE_SUSPENDED
-            | CREATE_NO_WINDOW
-            | CREATE_NEW_PROCESS_GROUP
-            | CREATE_UNICODE_ENVIRONMENT
-            | EXTENDED_STARTUPINFO_PRESENT;
+        let (process, thread) = self.make(CREATE_SUSPENDED)?;
+        Ok(Asleep { process: Some(process), thread })
+    }
+
+    /// Makes the process, which runs.
+    pub(super) fn run(&self) -> io::Result<Process> {
+        self.make(0).map(|(process, _)| process)
+    }
+
+    fn make(&self, flags: u32) -> io::Result<(Process, OwnedHandle)> {
+        const FLAGS: u32 =
+            CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP | CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT;
         refuse_scripts(self.program)?;
-        // Outside of a job that this process may be in, where that is allowed: it must not end with that.
-        match self.create(FLAGS | CREATE_BREAKAWAY_FROM_JOB) {
-            Err(error) if error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32) => self.create(FLAGS),
+        if !self.apart {
+            return self.create(flags | FLAGS);
+        }
+        // Where the job does not allow that, it ends with it all the same.
+        let outside = || self.create(flags | FLAGS | CREATE_BREAKAWAY_FROM_JOB);
+        let denied = |error: &io::Error| error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32);
+        match outside() {
+            Err(error) if denied(&error) => match job::while_open(outside) {
+                Err(error) if denied(&error) => self.create(flags | FLAGS),
+                result => result,
+            },
             result => result,
         }
     }
 
-    fn create(&self, flags: u32) -> io::Result<Asleep> {
+    fn create(&self, flags: u32) -> io::Result<(Process, OwnedHandle)> {
         let program = wide(self.program);
         let mut line = command_line(self.arguments)?;
         let directory = self.directory.map(wide);
@@ -97,7 +117,7 @@ impl Spawn<'_> {
             return Err(io::Error::last_os_error());
         }
         let (process, thread) = (owned(made.hProcess)?, owned(made.hThread)?);
-        Ok(Asleep { process: Some(Process::of_handle(process, made.dwProcessId)?), thread })
+        Ok((Process::of_handle(process, made.dwProcessId)?, thread))
     }
 }
 
@@ -116,10 +136,21 @@ impl Asleep {
         self.process.take().ok_or_else(|| io::ErrorKind::Other.into())
     }
 
-    /// Gives it a handle of its own, which its children do not inherit.
+    /// Gives it a handle of its own, which it does not know, and its children do not inherit.
     pub(super) fn give(&self, handle: BorrowedHandle<'_>) -> io::Result<()> {
+        self.give_with(handle, false)
+    }
+
+    /// The same with a handle that its children have, too, and theirs: those that inherit what can be inherited, as most do.
+    pub(super) fn give_to_all(&self, handle: BorrowedHandle<'_>) -> io::Result<()> {
+        self.give_with(handle, true)
+    }
+
+    fn give_with(&self, handle: BorrowedHandle<'_>, inherited: bool) -> io::Result<()> {
         let process = self.process.as_ref().ok_or(io::ErrorKind::Other)?;
-        give(process, handle)
+        duplicate(handle, process.as_handle().as_raw_handle(), inherited)?;
+        // It may have been closed with all others already.
+        if process.has_ended() { Err(io::Error::other("the process has ended")) } else { Ok(()) }
     }
 }
 
@@ -131,43 +162,23 @@ impl Drop for Asleep {
     }
 }
 
-/// Gives a process a handle of its own, which its children do not inherit, and which it does not know.
-pub(super) fn give(process: &Process, handle: BorrowedHandle<'_>) -> io::Result<()> {
-    use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_DUP_HANDLE};
-    // SAFETY: takes three numbers.
-    let target = owned(unsafe { OpenProcess(PROCESS_DUP_HANDLE, 0, process.pid()) })?;
-    let mut given = ptr::null_mut();
-    // SAFETY: a number that is always the same.
-    let this = unsafe { GetCurrentProcess() };
-    // SAFETY: handles to two processes and to the object; the kernel writes a number.
-    let duplicated = unsafe {
-        DuplicateHandle(
-            this,
-            handle.as_raw_handle(),
-            target.as_raw_handle(),
-            &raw mut given,
-            0,
-            0,
-            DUPLICATE_SAME_ACCESS,
-        )
-    };
-    if duplicated == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // It may have been closed with all others already.
-    if process.has_ended() { Err(io::Error::other("the process has ended")) } else { Ok(()) }
-}
-
 /// A copy that a child can inherit. Others who start a process at this moment may give it to theirs: so never one that
 /// is counted.
 fn inheritable(handle: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
-    let mut copy = ptr::null_mut();
+    owned(duplicate(handle, this_process(), true)?)
+}
+
+/// Makes a copy of a handle in a process, of which this has all rights, and says its number there.
+fn duplicate(handle: BorrowedHandle<'_>, to: HANDLE, inherited: bool) -> io::Result<HANDLE> {
+    let (this, handle, mut copy) = (this_process(), handle.as_raw_handle(), ptr::null_mut());
+    // SAFETY: handles to two processes and to the object; the kernel writes a number.
+    let made = unsafe { DuplicateHandle(this, handle, to, &raw mut copy, 0, inherited.into(), DUPLICATE_SAME_ACCESS) };
+    if made == 0 { Err(io::Error::last_os_error()) } else { Ok(copy) }
+}
+
+fn this_process() -> HANDLE {
     // SAFETY: a number that is always the same.
-    let this = unsafe { GetCurrentProcess() };
-    // SAFETY: handles of this process; the kernel writes one.
-    let duplicated =
-        unsafe { DuplicateHandle(this, handle.as_raw_handle(), this, &raw mut copy, 0, 1, DUPLICATE_SAME_ACCESS) };
-    if duplicated == 0 { Err(io::Error::last_os_error()) } else { owned(copy) }
+    unsafe { GetCurrentProcess() }
 }
 
 /// A list of attributes for a new process.
@@ -217,7 +228,13 @@ impl Drop for Attributes {
 
 /// A batch file is run by a shell whose quoting nobody can foresee.
 fn refuse_scripts(program: &Path) -> io::Result<()> {
-    let script = program.extension().is_some_and(|kind| ["bat", "cmd"].iter().any(|it| kind.eq_ignore_ascii_case(it)));
+    // The system does not see dots and spaces at the end of a name.
+    let bytes = program.as_os_str().as_encoded_bytes();
+    let end = bytes.iter().rposition(|byte| !b" .".contains(byte)).map_or(0, |last| last + 1);
+    let ends_with = |kind: &[u8]| {
+        bytes.get(end.saturating_sub(kind.len())..end).is_some_and(|tail| tail.eq_ignore_ascii_case(kind))
+    };
+    let script = ends_with(b".bat") || ends_with(b".cmd");
     if !script {
         return Ok(());
     }
@@ -312,10 +329,12 @@ mod tests {
     fn what_no_process_can_have_is_refused() {
         assert!(command_line(&["a\0b".into()]).is_err());
         assert!(block(&[("a".into(), "\0".into())]).is_err());
-        for name in ["x.bat", "x.CMD"] {
-            assert!(refuse_scripts(Path::new(name)).is_err());
+        for name in ["x.bat", "x.CMD", "x.bat.", "x.cmd . .", r"C:\x y\z.bat "] {
+            assert!(refuse_scripts(Path::new(name)).is_err(), "{name:?}");
         }
-        assert!(refuse_scripts(Path::new("x.exe")).is_ok());
+        for name in ["x.exe", "bat", "cmd", ".", "", "x.batch"] {
+            assert!(refuse_scripts(Path::new(name)).is_ok(), "{name:?}");
+        }
     }
 
     #[test]

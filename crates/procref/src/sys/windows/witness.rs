@@ -6,15 +6,15 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use super::job::end_with;
 use super::object::{self, Kind};
-use super::probe::end_with;
 use super::process::Process;
 use super::set::Set;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::ptr;
 use std::time::{Duration, Instant};
-use windows_sys::Win32::Foundation::ERROR_MORE_DATA;
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_MORE_DATA};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, IsProcessInJob, JOBOBJECT_BASIC_PROCESS_ID_LIST, JobObjectBasicProcessIdList,
     QueryInformationJobObject, TerminateJobObject,
@@ -97,13 +97,21 @@ impl Witness {
 
     /// Whether this process is in the job.
     pub(super) fn has(&self, process: &Process) -> io::Result<bool> {
-        // The handle that holds it does not allow the question everywhere: Wine asks for more than Windows.
-        // SAFETY: takes three numbers. As long as `process` is open, nobody else has its number.
-        let asked = object::owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, process.pid()) })?;
-        let mut is_in = 0;
-        // SAFETY: two handles, and a number that the kernel writes.
-        let told = unsafe { IsProcessInJob(asked.as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
-        if told == 0 { Err(io::Error::last_os_error()) } else { Ok(is_in != 0) }
+        let ask = |process: BorrowedHandle<'_>| {
+            let mut is_in = 0;
+            // SAFETY: two handles, and a number that the kernel writes.
+            let told = unsafe { IsProcessInJob(process.as_raw_handle(), self.job.as_raw_handle(), &raw mut is_in) };
+            if told == 0 { Err(io::Error::last_os_error()) } else { Ok(is_in != 0) }
+        };
+        match ask(process.as_handle()) {
+            // Wine asks for more rights than Windows, where one that runs as administrator does not give them to others.
+            Err(error) if error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32) => {
+                // SAFETY: takes three numbers. As long as `process` is open, nobody else has its number.
+                let asked = unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, process.pid()) };
+                ask(object::owned(asked)?.as_handle())
+            }
+            answer => answer,
+        }
     }
 
     /// From here on the kernel ends this process, which a callback has started, when nobody holds the job any more. What it
@@ -127,25 +135,34 @@ impl Witness {
         const ENDING: Duration = Duration::from_secs(10);
         /// What a shell on Unix says of a process that SIGKILL ended.
         const KILLED: u32 = 128 + 9;
-        // SAFETY: a handle to a job.
-        if unsafe { TerminateJobObject(self.job.as_raw_handle(), KILLED) } == 0 {
-            return Err(io::Error::last_os_error());
-        }
+        /// How often those are looked for who cannot be waited for: nothing tells of them.
+        const LOOK_AGAIN: Duration = Duration::from_millis(2);
         let deadline = Instant::now() + ENDING;
         loop {
-            let processes = self.processes()?;
-            if processes.is_empty() {
+            let numbers = self.processes()?;
+            if numbers.is_empty() {
                 return Ok(());
             }
-            for pid in processes {
-                let left = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
-                if left == 0 {
-                    let what = format!("process {pid} does not end");
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+            // Opened before they are told to end: one leaves the job a little before its end, while it has files and ports still.
+            let opened = numbers.iter().filter_map(|&pid| Process::open(pid).ok().flatten());
+            // Numbers are given anew at once, and a stranger's end is not waited for.
+            let processes: Vec<_> = opened.filter(|process| self.has(process).unwrap_or(false)).collect();
+            // Each time: what one of them was just starting is in the job as well.
+            // SAFETY: a handle to a job.
+            if unsafe { TerminateJobObject(self.job.as_raw_handle(), KILLED) } == 0 {
+                return Err(io::Error::last_os_error());
+            }
+            for process in &processes {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if !process.wait(Some(left.as_millis() as u64))? {
+                    return Err(does_not_end(process.pid()));
                 }
-                if let Some(process) = Process::open(pid)? {
-                    process.wait(Some(left))?;
+            }
+            if let (true, [pid, ..]) = (processes.is_empty(), &*numbers) {
+                if Instant::now() >= deadline {
+                    return Err(does_not_end(*pid));
                 }
+                std::thread::sleep(LOOK_AGAIN);
             }
         }
     }
@@ -176,6 +193,10 @@ impl Witness {
         let numbers = list.list.ProcessIdList.iter().chain(&list.more);
         Ok(numbers.take(list.list.NumberOfProcessIdsInList as usize).map(|&pid| pid as u32).collect())
     }
+}
+
+fn does_not_end(pid: u32) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("process {pid} does not end"))
 }
 
 impl AsHandle for Witness {

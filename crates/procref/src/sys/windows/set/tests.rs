@@ -1,20 +1,24 @@
 //! Sets, jobs and marks, with real processes that end in every way.
 
+use super::super::guardian::Launch;
 use super::super::object::{Locked, lock};
 use super::super::record::{HOLDERS, WAITERS};
-use super::super::service::{new_mark, sweep};
+use super::super::service::{Program, new_mark, start, sweep};
 use super::super::spawn::{Asleep, Spawn};
 use super::super::witness::{Floor, Witness, holders};
 use super::*;
 use crate::protocol::set::{
-    ANNOUNCE, FAILURES, GUARDIAN_IDLE, JOIN, KERNEL_GUARDS_NO_MORE, LEAVE_LAST, MARK_DOWN, RAISE_PROBE, UP, WITHDRAW,
+    ANNOUNCE, ASK, FAILURES, GUARDIAN_IDLE, JOIN, KERNEL_GUARDS_NO_MORE, LEAVE_LAST, MARK_DOWN, RAISE_PROBE, UP,
+    WITHDRAW,
 };
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::os::windows::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
+use windows_sys::Win32::System::Threading::CREATE_BREAKAWAY_FROM_JOB;
 
 /// A wait that only a lost wake-up makes so long.
 const LONG: Duration = Duration::from_secs(300);
@@ -124,6 +128,12 @@ fn helper_that_holds() {
                 service = Some(sleeping(Some(job)).wake().expect("it runs"));
                 service.as_ref().map(|service| format!("{} {}", service.pid(), service.start())).expect("it runs")
             }
+            "leave" => {
+                let mut command = Command::new(this_program());
+                let child =
+                    command.arg("--list").stdout(Stdio::null()).creation_flags(CREATE_BREAKAWAY_FROM_JOB).spawn();
+                format!("{:?}", child.map(|mut child| child.wait().is_ok()).map_err(|error| error.raw_os_error()))
+            }
             "abort" => std::process::abort(),
             "exit" => std::process::exit(0),
             step => panic!("{step:?} is no step"),
@@ -135,8 +145,13 @@ fn helper_that_holds() {
 
 /// This program, asleep; let go, it does nothing until it is ended.
 fn sleeping(job: Option<&Witness>) -> Asleep {
+    asleep("sleep", job)
+}
+
+/// This program, asleep; let go, it takes this step.
+fn asleep(step: &str, job: Option<&Witness>) -> Asleep {
     let nothing = std::fs::OpenOptions::new().read(true).write(true).open("NUL").expect("there is always one");
-    let arguments = ["x", "--nocapture", "--exact", "ready::tests::helper_that_does", "sleep"].map(OsString::from);
+    let arguments = ["x", "--nocapture", "--exact", "ready::tests::helper_that_does", step].map(OsString::from);
     let spawn = Spawn {
         program: &this_program(),
         arguments: &arguments,
@@ -144,6 +159,7 @@ fn sleeping(job: Option<&Witness>) -> Asleep {
         environment: None,
         standard: [nothing.as_handle(); 3],
         job: job.map(AsHandle::as_handle),
+        apart: true,
     };
     spawn.asleep().expect("it can be made")
 }
@@ -520,6 +536,27 @@ fn the_last_holder_of_a_job_that_is_killed_takes_the_service_along() {
 }
 
 #[test]
+fn a_service_that_is_started_within_another_one_does_not_end_with_that() {
+    let (outer, name) = (create(&name()), name());
+    let outer_job = Witness::create(outer).expect("it can be made");
+    let set = create(&name);
+    let mut helper = Helper::new(&name);
+    outer_job.adopt(&helper.process).expect("it can be adopted");
+    helper.does("job");
+    let service = service_of(&mut helper);
+    let job = Witness::open(set).expect("no error").expect("the helper holds it");
+    assert!(job.has(&service).expect("it can be asked"));
+    assert!(outer_job.has(&helper.process).expect("it can be asked"));
+    assert!(!outer_job.has(&service).expect("it can be asked"));
+    assert_eq!(helper.does("leave"), "Err(Some(5))", "nobody else leaves it");
+    drop(outer_job);
+    assert!(helper.process.wait(Some(LONG.as_millis() as u64)).expect("it can be awaited"));
+    assert!(!service.has_ended());
+    drop(job);
+    assert!(service.wait(Some(LONG.as_millis() as u64)).expect("it can be awaited"));
+}
+
+#[test]
 fn what_is_swept_has_ended() {
     let set = create(&name());
     let job = Witness::create(set).expect("it can be made");
@@ -550,6 +587,43 @@ fn a_second_start_waits_until_the_first_service_has_gone() {
         let (_mark, ended) = second.join().expect("no panic").expect("the first one has gone");
         assert!(ended);
     });
+}
+
+#[test]
+fn a_second_start_waits_for_what_the_first_service_had_started() {
+    let set = create(&name());
+    let job = Witness::create(set).expect("it can be made");
+    let file = std::env::temp_dir().join(format!("procref-left-{}", current_pid()));
+    let step = format!("leave-one|{}", file.display());
+    let arguments = ["x", "--nocapture", "--exact", "ready::tests::helper_that_does", &step].map(OsString::from);
+    let program = Program::new(&this_program(), &std::env::temp_dir(), &arguments, std::env::vars_os(), 0);
+    let log = std::fs::OpenOptions::new().write(true).open("NUL").expect("there is always one");
+    let launch = Launch { program: program.expect("no NUL"), log, keep: Vec::new(), needs: Vec::new() };
+    [ANNOUNCE.as_slice(), &TAKE_LOCK, &ASK].iter().for_each(|ops| set.apply(ops).expect("nobody else is there"));
+    set.apply(&set.snapshot().expect("it is there").guarding_by_kernel()).expect("nobody guards it");
+    let first = start(set, &job, &launch, 0).expect("it starts");
+    assert!(first.wait(Some(LONG.as_millis() as u64)).expect("it can be awaited"));
+    let left = std::fs::read_to_string(&file).expect("it has left one").parse().expect("a number");
+    std::fs::remove_file(&file).expect("it is there");
+    let left = Process::open(left).expect("it can be opened").expect("it lives");
+    assert!(job.has(&left).expect("it can be asked") && !left.has_ended());
+    let (begins, begun) = std::sync::mpsc::channel();
+    let abandoned = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            begins.send(()).expect("somebody listens");
+            new_mark(set).map(|mark| (mark, abandoned.load(Relaxed)))
+        });
+        begun.recv().expect("it begins");
+        // Long enough for one that does not wait.
+        thread::sleep(Duration::from_millis(50));
+        abandoned.store(true, Relaxed);
+        // As when the last client is killed.
+        drop(job);
+        let (_mark, waited) = second.join().expect("no panic").expect("the first one has gone");
+        assert!(waited);
+    });
+    assert!(left.wait(Some(LONG.as_millis() as u64)).expect("it can be awaited"));
 }
 
 #[test]
