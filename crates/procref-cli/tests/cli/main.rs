@@ -9,7 +9,6 @@
 //! | `gc_guardian` | a guardian that is killed, and IPC namespaces |
 //! | `proof` | the last system call: ptrace(2) |
 //! | `run_servers` | Redis, shells, Unix sockets, and all ways to be ready |
-//! | `terminal` | terminals: pty(7) |
 //! | `with_exec` | becoming another program, with its signals and descriptors |
 //!
 //! [`sys`] has what they need of a system, and what is there on Windows alone: the job that `procref with` shares with its
@@ -30,6 +29,7 @@ mod scope;
 mod status;
 mod stop;
 mod sys;
+mod terminal;
 mod wait;
 mod with;
 
@@ -37,6 +37,5 @@ procref_tests::linux_only! { "said above":
     mod gc_guardian;
     mod proof;
     mod run_servers;
-    mod terminal;
     mod with_exec;
 }

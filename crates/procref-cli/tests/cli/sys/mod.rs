@@ -8,6 +8,7 @@
 //! | `CHECKS` | what `procref doctor` checks |
 //! | `holder_name` | what the process is called that holds the services of a command in a part |
 //! | `Console`, `ended_by_ctrl_c` | Ctrl-C, for a command and all that it starts; whether that was somebody's end |
+//! | `Terminal` | what a command in the foreground shows there |
 //!
 //! Tests of what one system alone has, and which are about this command, are below it.
 

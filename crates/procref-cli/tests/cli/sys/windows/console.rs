@@ -24,8 +24,12 @@ impl Console {
 
     /// The same command on this console. Its standard input and output have to be said anew.
     pub(crate) fn command(&self, command: Command) -> Command {
+        self.command_in_part(CONSOLE, &command)
+    }
+
+    pub(super) fn command_in_part(&self, part: &str, command: &Command) -> Command {
         let mut starts = Command::new(std::env::current_exe().expect("it has a path"));
-        starts.arg(CONSOLE).arg(self.0.port().to_string()).arg(command.get_program()).args(command.get_args());
+        starts.arg(part).arg(self.0.port().to_string()).arg(command.get_program()).args(command.get_args());
         starts.current_dir(command.get_current_dir().expect("it has one"));
         for (variable, value) in command.get_envs() {
             match value {
@@ -39,6 +43,10 @@ impl Console {
 
     /// Returns when it has been sent.
     pub(crate) fn ctrl_c(&self, _: &Running) {
+        self.press();
+    }
+
+    pub(super) fn press(&self) {
         self.0.meet().let_go();
     }
 }
@@ -50,19 +58,25 @@ pub(crate) fn ended_by_ctrl_c(status: ExitStatus) -> bool {
 
 /// Plays the part, if this process is started for it.
 pub(super) fn play() {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_none_or(|argument| argument != CONSOLE) {
-        return;
+    if let Some(mut command) = command_of(CONSOLE) {
+        let mut child = command.spawn().expect("it can be started");
+        exit(child.wait().expect("it ends").code().expect("all have one"));
     }
-    let port = arguments.next().and_then(|port| port.to_str()?.parse().ok()).expect("it is a port");
+}
+
+/// What is to be started in this part, and Ctrl-C is sent to from now on.
+pub(super) fn command_of(part: &str) -> Option<Command> {
+    let mut arguments = std::env::args_os().skip(1);
+    arguments.next().filter(|argument| argument == part)?;
+    let gate = arguments.next().and_then(|port| port.to_str()?.parse().ok()).expect("it is a port");
     ignore_requests();
     // Who leads a group does not hear Ctrl-C, nor does what it starts, unless it says so.
     // SAFETY: it takes two numbers.
     assert_ne!(unsafe { SetConsoleCtrlHandler(None, 0) }, 0, "{}", std::io::Error::last_os_error());
+    std::thread::spawn(move || while press(gate).is_ok() {});
     let mut command = Command::new(arguments.next().expect("there is a command"));
-    let mut child = command.args(arguments).spawn().expect("it can be started");
-    std::thread::spawn(move || while press(port).is_ok() {});
-    exit(child.wait().expect("it ends").code().expect("all have one"));
+    command.args(arguments);
+    Some(command)
 }
 
 /// Comes to the gate, and sends Ctrl-C when it is let go.

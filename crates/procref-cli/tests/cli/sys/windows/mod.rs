@@ -1,9 +1,11 @@
 //! Windows.
 
 mod console;
+mod terminal;
 mod with;
 
 pub(crate) use console::{Console, ended_by_ctrl_c};
+pub(crate) use terminal::Terminal;
 
 use crate::part;
 
@@ -26,6 +28,7 @@ pub(crate) fn holder_name() -> String {
 static BEFORE_MAIN: extern "C" fn() = {
     extern "C" fn before_main() {
         console::play();
+        terminal::play();
         part::play();
     }
     before_main

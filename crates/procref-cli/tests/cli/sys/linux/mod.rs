@@ -1,5 +1,9 @@
 //! Linux.
 
+mod terminal;
+
+pub(crate) use terminal::Terminal;
+
 use crate::kit::Running;
 use crate::part;
 use procref_tests::sys::alone;
