@@ -93,15 +93,20 @@ pub(crate) fn namespace() -> u64 {
     super::session().map_or(0, u64::from)
 }
 
-/// Whether two open files are one.
+/// Whether two open files are one. A volume can be without a number: under Wine the one of a file that has been moved.
 pub(crate) fn same_file(one: &File, other: &File) -> bool {
     let which = |file: &File| {
         let mut found = BY_HANDLE_FILE_INFORMATION::default();
         // SAFETY: the handle is open, and what is found is written to where it is kept.
         succeeded(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) }).ok()?;
-        Some((found.dwVolumeSerialNumber, found.nFileIndexHigh, found.nFileIndexLow))
+        Some((found.dwVolumeSerialNumber, (found.nFileIndexHigh, found.nFileIndexLow)))
     };
-    which(one) == which(other)
+    match (which(one), which(other)) {
+        (Some((volume, file)), Some((other_volume, other_file))) => {
+            file == other_file && (volume == other_volume || volume == 0 || other_volume == 0)
+        }
+        (one, other) => one == other,
+    }
 }
 
 /// Whether a stranger may have put the file where it is found from below, into a folder under `C:\`, for instance, where by
@@ -306,6 +311,22 @@ mod tests {
         let metadata = fs::metadata(&file).expect("it is there");
         assert_eq!((planter(&file, &metadata), stranger(&file)), (None, None));
         fs::remove_file(&file).expect("it is ours");
+    }
+
+    #[test]
+    fn a_file_stays_the_same_one_when_it_is_moved() {
+        let folder = std::env::temp_dir().join(format!("procref-same-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("it can be made");
+        let [from, to] = ["from", "to"].map(|name| folder.join(name));
+        let made = || File::create(&from).and_then(|_| File::open(&from)).expect("it can be made");
+        let (one, other) = (made(), File::open(&from).expect("it is there"));
+        assert!(same_file(&one, &other));
+        fs::rename(&from, &to).expect("it is ours");
+        assert!(same_file(&one, &File::open(&to).expect("it is there")));
+        assert!(!same_file(&one, &made()));
+        // What is open can be removed, but stays in its folder.
+        drop((one, other));
+        fs::remove_dir_all(&folder).expect("it is ours");
     }
 
     #[test]
