@@ -90,7 +90,7 @@ pub(crate) fn execute<'a>(
     }
 }
 
-/// Returns the exit code when it has ended. Ctrl-C ends this process again then, and the kernel does the rest.
+/// Returns the exit code when it has ended. Who asks twice by Ctrl-C then ends this process, and the kernel does the rest.
 fn run(command: &mut Command) -> Result<i32, NotRun> {
     let cannot = |what: &str, error: io::Error| NotRun::Procref(format!("cannot {what}: {error}").into());
     let job = Job::enter().map_err(|error| cannot("enter a job that the command ends with", error))?;

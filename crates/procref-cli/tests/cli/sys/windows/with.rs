@@ -1,6 +1,6 @@
 //! `procref with` where no process can become another one.
 
-use super::{Console, ended_by_ctrl_c};
+use super::Console;
 use crate::kit::{GATED, Project, Running, SIMPLE};
 use std::fs;
 
@@ -11,6 +11,22 @@ fn killed_it_takes_along_the_command_and_what_that_has_started() {
     let _child = project.gate.meet();
     running.kill();
     project.assert_nothing_left_of(&["@db"]);
+}
+
+/// As if procref had heard of what ended the command when that was over.
+#[test]
+fn a_late_ctrl_c_changes_nothing() {
+    let project = Project::new(GATED);
+    let console = Console::new();
+    let command = project.procref(["with", "@db", "--", "PART", "exit=7"]);
+    let mut running = Running::start(&mut console.command(command));
+    let service = project.gate.meet();
+    let stop = project.gate.meet();
+    console.ctrl_c(&running);
+    service.let_go();
+    stop.let_go();
+    assert_eq!(running.status().code(), Some(7));
+    project.sandbox.assert_nothing_left();
 }
 
 #[test]
@@ -34,17 +50,4 @@ fn what_only_the_system_finds_out_is_said() {
     assert_eq!((said.code, said.out.as_str()), (Some(126), ""), "{said:?}");
     assert!(said.err.starts_with("procref: cannot run `./text.exe`: "), "{said:?}");
     project.sandbox.assert_nothing_left();
-}
-
-#[test]
-fn ctrl_c_while_it_stops_the_service_is_its_end() {
-    let project = Project::new(GATED);
-    let console = Console::new();
-    let mut running = Running::start(&mut console.command(project.procref(["with", "@db", "--", "true"])));
-    let _service = project.gate.meet();
-    let _stop = project.gate.meet();
-    console.ctrl_c(&running);
-    let status = running.status();
-    assert!(ended_by_ctrl_c(status), "{status}");
-    project.assert_nothing_left_of(&["@db"]);
 }
