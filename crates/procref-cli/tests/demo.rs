@@ -1,7 +1,7 @@
 //! `procref demo`, as people run it; and that it leaves nothing, however it ends.
 
 use procref_tests::Sandbox;
-use procref_tests::sys::alone;
+use procref_tests::sys::{ASKS, alone};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -33,7 +33,7 @@ fn assert_nothing_left(sandbox: &Sandbox) {
 }
 
 /// Whether a process guards the service. Where none does, the kernel itself ends it.
-const GUARDED: bool = !cfg!(windows);
+const GUARDED: bool = ASKS;
 
 /// What is said of who was killed.
 const KILLED: &str = if GUARDED { "killed with SIGKILL" } else { "killed with TerminateProcess" };

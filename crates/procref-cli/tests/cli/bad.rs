@@ -1,6 +1,7 @@
 //! What is wrong is said, procref fails with 125, and nothing is started.
 
-use crate::kit::{CONFIG_SHOWN, HOMES, Project, SIMPLE, Said};
+use crate::kit::{Project, SIMPLE, Said};
+use crate::sys::{CONFIG_SHOWN, HOMES};
 use std::fs;
 
 #[test]

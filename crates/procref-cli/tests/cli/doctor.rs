@@ -1,13 +1,8 @@
 //! `procref doctor`.
 
-use crate::kit::{HOMES, Project, Said};
+use crate::kit::{Project, Said};
+use crate::sys::{CHECKS, HOMES};
 use std::fs;
-
-const CHECKS: &[&str] = if cfg!(windows) {
-    &["undo", "session", "jobs", "surrounding job", "console", "runtime folder", "state folder", "leftovers"]
-} else {
-    &["semaphores", "undo", "pidfd", "IPC namespace", "PID namespace", "runtime folder", "state folder", "leftovers"]
-};
 
 #[test]
 fn a_place_where_procref_works() {

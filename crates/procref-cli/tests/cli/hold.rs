@@ -1,9 +1,22 @@
 //! `procref hold`.
 
-use crate::kit::{Project, Running, SIMPLE, UP_AND_DOWN};
+use crate::kit::{GATED, Project, Running, SIMPLE, SLOW, UP_AND_DOWN};
+use crate::sys::{Console, ended_by_ctrl_c};
 use procref::ServiceState;
 use std::fs;
+use std::io::Write;
 use std::process::Stdio;
+
+fn in_foreground(project: &Project) -> (Running, Console) {
+    let console = Console::new();
+    let running = Running::start(console.command(project.procref(["hold", "@db"])).stdin(Stdio::piped()));
+    (running, console)
+}
+
+/// It reads when it waits for its end, and only then; and so much goes into no pipe that nobody reads.
+fn make_sure_it_waits(running: &mut Running) {
+    running.0.stdin.as_mut().expect("it is piped").write_all(&[b'\n'; 1 << 20]).expect("it reads");
+}
 
 fn hold(project: &Project) -> Running {
     let running = Running::start(project.procref(["hold", "@db"]).stdin(Stdio::piped()));
@@ -15,8 +28,8 @@ fn hold(project: &Project) -> Running {
 fn until_standard_input_ends() {
     let project = Project::new(SIMPLE);
     let mut running = hold(&project);
-    std::io::Write::write_all(running.0.stdin.as_mut().expect("it is piped"), b"what is written counts for nothing\n")
-        .expect("it is read");
+    let stdin = running.0.stdin.as_mut().expect("it is piped");
+    stdin.write_all(b"what is written counts for nothing\n").expect("it is read");
     assert_eq!(project.wait_for("@db", |_| true).clients, 1);
     drop(running.0.stdin.take());
     assert_eq!(running.end(&project).transcript(), "exit 0\n", "nothing is said without a terminal");
@@ -48,6 +61,51 @@ fn one_that_lingers_stays() {
     assert!(status.linger_left.is_some_and(|left| left.as_secs() > 3000), "{status:?}");
     project.output(["stop", "@db"]).assert_ok();
     project.sandbox.assert_nothing_left();
+}
+
+#[test]
+fn until_ctrl_c() {
+    let project = Project::new(GATED);
+    let (mut running, console) = in_foreground(&project);
+    let service = project.gate.meet();
+    make_sure_it_waits(&mut running);
+    console.ctrl_c(&running);
+    let stop = project.gate.meet();
+    service.let_go();
+    stop.let_go();
+    assert_eq!(running.end(&project).transcript(), "exit 0\n");
+    // It has waited for the stop.
+    assert_eq!(fs::read_to_string(project.kept("@db").join("log")).expect("it has a log"), "up\nstops\n");
+    assert!(project.sandbox.objects().is_empty());
+    project.sandbox.assert_nothing_left();
+}
+
+#[test]
+fn while_it_starts_ctrl_c_is_its_end() {
+    let project = Project::new(SLOW);
+    let (mut running, console) = in_foreground(&project);
+    let _starts = project.gate.meet();
+    console.ctrl_c(&running);
+    let status = running.status();
+    assert!(ended_by_ctrl_c(status), "{status}");
+    project.assert_nothing_left_of(&["@db"]);
+}
+
+#[test]
+fn who_asks_twice_need_not_wait() {
+    let project = Project::new(GATED);
+    let (mut running, console) = in_foreground(&project);
+    let service = project.gate.meet();
+    make_sure_it_waits(&mut running);
+    console.ctrl_c(&running);
+    let stop = project.gate.meet();
+    console.ctrl_c(&running);
+    let status = running.status();
+    assert!(ended_by_ctrl_c(status), "{status}");
+    // Where the kernel does the rest, it has done it.
+    service.let_go();
+    stop.let_go();
+    project.assert_nothing_left_of(&["@db"]);
 }
 
 procref_tests::linux_only! { "signals":

@@ -1,6 +1,7 @@
 //! A project in a sandbox, and `procref` in it.
 
 use crate::part::{self, Gate};
+use crate::sys::holder_name;
 use procref::observe::Observed;
 use procref_tests::Sandbox;
 use procref_tests::sandbox::PATIENCE;
@@ -9,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,13 @@ command = [PART, "meet=GATE", "say=up", "stay"]
 ready = { log = "up" }
 "#;
 
-/// The folders without which there is no place for what services leave: what is said of them, and what is as good.
-pub(crate) const HOMES: [&str; 2] = if cfg!(windows) { ["LOCALAPPDATA", "USERPROFILE"] } else { ["HOME", "HOME"] };
-
-/// Where the user's own declarations are, as people are told.
-pub(crate) const CONFIG_SHOWN: &str = if cfg!(windows) { "%APPDATA%/procref" } else { "~/.config/procref" };
+/// One that comes to the project's gate when it is up, and ends when it is let go; the command that stops it does the same.
+pub(crate) const GATED: &str = r#"
+[services.@db]
+command = [PART, "say=up", "meet=GATE", "say=stops"]
+ready = { log = "up" }
+stop = { command = [PART, "meet=GATE"], grace = "1h" }
+"#;
 
 /// A sandbox whose project declares something. `@` in the declaration is the sandbox's mark, so that the sandbox knows the
 /// services to be the test's; `PART` is this program in a [part](crate::part), and `GATE` the port of the project's gate.
@@ -245,16 +248,6 @@ fn plain_word(word: &str) -> String {
 /// What the log of `SIMPLE` says of a start and an orderly stop.
 pub(crate) const UP_AND_DOWN: &str = "up\nstops\n";
 
-/// What the process is called that holds the services of a command in a part: the command itself, where procref has become it.
-pub(crate) fn holder_name() -> String {
-    if cfg!(windows) {
-        return "procref.exe".to_owned();
-    }
-    let this = std::env::current_exe().expect("it has a path");
-    let name = this.file_name().and_then(|name| name.to_str()).expect("it is text");
-    name.chars().take(15).collect()
-}
-
 /// A process that ends with the test.
 pub(crate) struct Running(pub(crate) Child);
 
@@ -278,6 +271,11 @@ impl Running {
     pub(crate) fn echo(&mut self, text: &str) {
         writeln!(self.0.stdin.as_mut().expect("it is piped"), "{text}").expect("it is read");
         assert_eq!(self.line(), text);
+    }
+
+    /// Waits for its end alone.
+    pub(crate) fn status(&mut self) -> ExitStatus {
+        wait_until(|| self.0.try_wait().expect("it is a child"))
     }
 
     pub(crate) fn end(mut self, project: &Project) -> Said {

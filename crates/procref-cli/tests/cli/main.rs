@@ -5,14 +5,17 @@
 //!
 //! | what | why |
 //! |---|---|
-//! | `ctrl_c`, `hold::signals` | signals, as a terminal's driver and kill(1) send them |
+//! | `hold::signals` | signals, as kill(1) sends them |
 //! | `gc_guardian` | a guardian that is killed, and IPC namespaces |
 //! | `proof` | the last system call: ptrace(2) |
 //! | `run_servers` | Redis, shells, Unix sockets, and all ways to be ready |
-//! | `terminal` | terminals: pty(7) |
 //! | `with_exec` | becoming another program, with its signals and descriptors |
+//!
+//! [`sys`] has what they need of a system, and what is there on Windows alone: the job that `procref with` shares with its
+//! command.
 
 mod bad;
+mod ctrl_c;
 mod describe;
 mod doctor;
 mod gc;
@@ -25,14 +28,14 @@ mod run;
 mod scope;
 mod status;
 mod stop;
+mod sys;
+mod terminal;
 mod wait;
 mod with;
 
 procref_tests::linux_only! { "said above":
-    mod ctrl_c;
     mod gc_guardian;
     mod proof;
     mod run_servers;
-    mod terminal;
     mod with_exec;
 }

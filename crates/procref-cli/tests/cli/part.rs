@@ -8,33 +8,30 @@
 //! | `meet=PORT` | comes to a [`Gate`], and waits until it is let go |
 //! | `port=PORT` | accepts connections there from now on |
 //! | `listen`, `asked` | notes that it is asked to end, instead of ending; waits for that |
+//! | `child=STEP;STEP…` | starts a child in such a part, and goes on |
 //! | `cat` | says all that it reads |
 //! | `exit=STATUS`, `stay` | ends; stays until it is ended |
 
+use crate::kit::wait_until;
 use procref_tests::sandbox::PATIENCE;
 use procref_tests::sys::{self, Requests};
-use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write, stdin, stdout};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::exit;
+use std::process::{Command, exit};
 
 /// The argument that makes this program one of these.
 const PART: &str = "part";
 
-#[used]
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
-#[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
-static BEFORE_MAIN: extern "C" fn() = {
-    extern "C" fn before_main() {
-        let mut arguments = std::env::args().skip(1);
-        if arguments.next().as_deref() == Some(PART) {
-            let mut requests = None;
-            arguments.for_each(|step| take(&step, &mut requests));
-            exit(0);
-        }
+/// Takes part, and ends, if this process is started for it. Comes before `main`.
+pub(crate) fn play() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(PART) {
+        let mut requests = None;
+        arguments.for_each(|step| take(&step, &mut requests));
+        exit(0);
     }
-    before_main
-};
+}
 
 /// This program and the argument that makes it one of these.
 pub(crate) fn begin() -> [String; 2] {
@@ -64,6 +61,10 @@ fn take(step: &str, requests: &mut Option<Requests>) {
         }
         "listen" => *requests = Some(Requests::listen()),
         "asked" => drop(requests.as_ref().expect("it listens").next()),
+        "child" => {
+            let [program, part] = begin();
+            Command::new(program).arg(part).args(rest.split(';')).spawn().map(drop).expect("it can be started");
+        }
         "cat" => stdin().lock().lines().for_each(|line| say(&line.expect("it can be read"))),
         "exit" => exit(rest.parse().expect("it is a number")),
         "stay" => loop {
@@ -101,7 +102,9 @@ pub(crate) struct Met(TcpStream);
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        Self(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port"))
+        let listens = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+        listens.set_nonblocking(true).expect("it can be set");
+        Self(listens)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -110,7 +113,11 @@ impl Gate {
 
     /// Waits until somebody comes.
     pub(crate) fn meet(&self) -> Met {
-        let (stream, _) = self.0.accept().expect("somebody comes");
+        let (stream, _) = wait_until(|| match self.0.accept() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            accepted => Some(accepted.expect("somebody comes")),
+        });
+        stream.set_nonblocking(false).expect("it can be set");
         stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
         Met(stream)
     }
@@ -118,7 +125,8 @@ impl Gate {
 
 impl Met {
     pub(crate) fn let_go(mut self) {
-        self.0.write_all(b"!").expect("it waits");
+        // It may have ended.
+        let _ = self.0.write_all(b"!");
         // Until it has gone, or has closed its end.
         let _ = BufReader::new(self.0).read_until(b'\n', &mut Vec::new());
     }

@@ -1,11 +1,8 @@
 //! `procref run`.
 
 use crate::kit::{Project, Running};
+use crate::sys::SPLIT;
 use std::process::Stdio;
-
-/// How words are split.
-const SPLIT: &str =
-    if cfg!(windows) { "words are split as programs do it on Windows" } else { "words are split as a shell does it" };
 
 /// A declaration of a server in one line: this program in a part.
 fn service(project: &Project) -> String {

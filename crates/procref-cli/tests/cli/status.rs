@@ -1,6 +1,7 @@
 //! `procref status`.
 
-use crate::kit::{Project, Running, SIMPLE, holder_name};
+use crate::kit::{Project, Running, SIMPLE};
+use crate::sys::holder_name;
 use serde_json::{Value, json};
 use std::process::Stdio;
 

@@ -1,6 +1,7 @@
 //! `procref stop`.
 
-use crate::kit::{Project, Running, SIMPLE, holder_name};
+use crate::kit::{Project, Running, SIMPLE};
+use crate::sys::holder_name;
 use std::process::Stdio;
 
 #[test]

@@ -8,8 +8,6 @@ use crate::folders::Folders;
 use std::fs;
 use std::io;
 use std::mem::size_of;
-use std::os::windows::process::CommandExt;
-use std::process::Command;
 use std::ptr::null_mut;
 use windows_sys::Win32::System::Console::GetConsoleProcessList;
 use windows_sys::Win32::System::JobObjects::{
@@ -17,10 +15,11 @@ use windows_sys::Win32::System::JobObjects::{
     JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK, JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation,
     QueryInformationJobObject,
 };
-use windows_sys::Win32::System::Threading::{CREATE_SUSPENDED, GetCurrentProcess};
+use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 pub(crate) fn checks(folders: &Folders) -> Vec<Finding> {
-    vec![undo(), own_session(), jobs(), surrounding_job(), console(), runtime_folder(folders)]
+    // What surrounds this process is looked at before it is in a job of its own.
+    vec![undo(), own_session(), surrounding_job(), jobs(), console(), runtime_folder(folders)]
 }
 
 /// Who is logged on twice has two worlds.
@@ -32,18 +31,10 @@ fn own_session() -> Finding {
     }
 }
 
-/// Whether processes can be started in a job of procref's, also from within another one.
+/// Whether there can be a job of procref's, also within another one. This process is in it from then on.
 fn jobs() -> Finding {
     const CHECK: &str = "jobs";
-    let tried = Job::new().and_then(|job| {
-        // It never begins.
-        let mut child = Command::new(std::env::current_exe()?).creation_flags(CREATE_SUSPENDED).spawn()?;
-        let taken = job.take_in(&child);
-        let _ = child.kill();
-        child.wait()?;
-        taken
-    });
-    match tried {
+    match Job::enter().and_then(|job| job.let_live()) {
         Ok(()) => Finding::ok(CHECK, "the kernel ends what is in a job when nobody holds it any more"),
         Err(error) => {
             let help = "procref needs Windows 10 or later, and a surrounding job that allows others within it";

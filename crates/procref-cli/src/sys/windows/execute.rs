@@ -1,6 +1,6 @@
 //! Running COMMAND, and being nothing but its shadow meanwhile: no process can become another one here.
 
-use super::job::{Job, resume};
+use super::job::Job;
 use super::wait::leave_ctrl_c_to_others;
 use crate::out;
 use crate::sys::NotRun;
@@ -9,11 +9,9 @@ use procref::blocking::ServiceHandle;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf, is_separator};
 use std::process::Command;
 use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_BAD_EXE_FORMAT, ERROR_FILE_NOT_FOUND};
-use windows_sys::Win32::System::Threading::CREATE_SUSPENDED;
 
 /// What can be started, in the order in which it is looked for where a name has no ending.
 const ENDINGS: [&str; 4] = ["com", "exe", "bat", "cmd"];
@@ -65,8 +63,8 @@ fn find(program: &OsStr, path: Option<&OsStr>) -> io::Result<PathBuf> {
 /// released when the command has ended.
 ///
 /// It inherits this process's console, standard input and output. Ctrl-C and Ctrl-Break reach it by themselves, and this
-/// process leaves it to the command what becomes of them. It is in a job with all that it starts: if this process is killed,
-/// and lets go of its services by that, they do not run on without them.
+/// process leaves it to the command what becomes of them. It is in a job with this process and all that it starts: if this
+/// process is killed, and lets go of its services by that, they do not run on without them.
 pub(crate) fn execute<'a>(
     handles: Vec<ServiceHandle>,
     variables: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
@@ -92,18 +90,12 @@ pub(crate) fn execute<'a>(
     }
 }
 
-/// Returns the exit code when it has ended. Ctrl-C ends this process again then, and the kernel does the rest.
+/// Returns the exit code when it has ended. Who asks twice by Ctrl-C then ends this process, and the kernel does the rest.
 fn run(command: &mut Command) -> Result<i32, NotRun> {
     let cannot = |what: &str, error: io::Error| NotRun::Procref(format!("cannot {what}: {error}").into());
-    let job = Job::new().map_err(|error| cannot("make a job for the command", error))?;
+    let job = Job::enter().map_err(|error| cannot("enter a job that the command ends with", error))?;
     let _ctrl_c = leave_ctrl_c_to_others();
-    let mut child = command.creation_flags(CREATE_SUSPENDED).spawn().map_err(NotRun::Command)?;
-    let begun = job.take_in(&child).and_then(|()| resume(&child));
-    if let Err(error) = begun {
-        // It has done nothing yet.
-        let _ = child.kill();
-        return Err(cannot("take the command into a job", error));
-    }
+    let mut child = command.spawn().map_err(NotRun::Command)?;
     let status = child.wait().map_err(|error| cannot("wait for the command", error))?;
     // What it has left behind holds nothing, and is nobody's affair any more.
     job.let_live().map_err(|error| cannot("let live what the command has left", error))?;

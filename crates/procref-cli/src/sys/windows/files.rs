@@ -6,21 +6,23 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
-use std::os::windows::io::AsRawHandle;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::{Component, Path, PathBuf, Prefix};
 use std::ptr::{null_mut, slice_from_raw_parts};
 use windows_sys::Win32::Foundation::{GENERIC_ALL, GENERIC_WRITE, LocalFree};
 use windows_sys::Win32::Security::Authorization::{ConvertSidToStringSidW, GetNamedSecurityInfoW, SE_FILE_OBJECT};
 use windows_sys::Win32::Security::{
-    ACCESS_ALLOWED_ACE, ACL, CheckTokenMembership, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE, IsWellKnownSid,
-    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, WinAnonymousSid, WinAuthenticatedUserSid,
-    WinBuiltinAdministratorsSid, WinBuiltinUsersSid, WinInteractiveSid, WinLocalSystemSid, WinWorldSid,
+    ACCESS_ALLOWED_ACE, ACL, CheckTokenMembership, DACL_SECURITY_INFORMATION, EqualSid, GetAce, GetTokenInformation,
+    INHERIT_ONLY_ACE, IsWellKnownSid, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, TOKEN_QUERY, TOKEN_USER,
+    TokenUser, WinAnonymousSid, WinAuthenticatedUserSid, WinBuiltinAdministratorsSid, WinBuiltinUsersSid,
+    WinInteractiveSid, WinLocalSystemSid, WinWorldSid,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_FLAG_BACKUP_SEMANTICS,
     GetFileInformationByHandle,
 };
 use windows_sys::Win32::System::SystemServices::ACCESS_ALLOWED_ACE_TYPE;
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 /// What to do where there is no place for what services leave.
 pub(crate) const NO_STATE: &str = "set LOCALAPPDATA or XDG_STATE_HOME";
@@ -91,15 +93,20 @@ pub(crate) fn namespace() -> u64 {
     super::session().map_or(0, u64::from)
 }
 
-/// Whether two open files are one.
+/// Whether two open files are one. A volume can be without a number: under Wine the one of a file that has been moved.
 pub(crate) fn same_file(one: &File, other: &File) -> bool {
     let which = |file: &File| {
         let mut found = BY_HANDLE_FILE_INFORMATION::default();
         // SAFETY: the handle is open, and what is found is written to where it is kept.
         succeeded(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) }).ok()?;
-        Some((found.dwVolumeSerialNumber, found.nFileIndexHigh, found.nFileIndexLow))
+        Some((found.dwVolumeSerialNumber, (found.nFileIndexHigh, found.nFileIndexLow)))
     };
-    which(one) == which(other)
+    match (which(one), which(other)) {
+        (Some((volume, file)), Some((other_volume, other_file))) => {
+            file == other_file && (volume == other_volume || volume == 0 || other_volume == 0)
+        }
+        (one, other) => one == other,
+    }
 }
 
 /// Whether a stranger may have put the file where it is found from below, into a folder under `C:\`, for instance, where by
@@ -154,7 +161,33 @@ impl Security {
             !self.owner.is_null() && unsafe { CheckTokenMembership(null_mut(), self.owner, &raw mut ours) } != 0;
         let above = [WinBuiltinAdministratorsSid, WinLocalSystemSid];
         // SAFETY: as above.
-        known && ours == 0 && !above.iter().any(|kind| unsafe { IsWellKnownSid(self.owner, *kind) } != 0)
+        let is_above = || above.iter().any(|kind| unsafe { IsWellKnownSid(self.owner, *kind) } != 0);
+        known && ours == 0 && !is_above() && !self.owner_is_this_user()
+    }
+
+    /// A user is no group, so not every system takes them for a member.
+    fn owner_is_this_user(&self) -> bool {
+        let mut token = null_mut();
+        // SAFETY: it takes nothing.
+        let this = unsafe { GetCurrentProcess() };
+        // SAFETY: the handle is written to where it is kept.
+        if unsafe { OpenProcessToken(this, TOKEN_QUERY, &raw mut token) } == 0 {
+            return false;
+        }
+        // SAFETY: the handle is a new one.
+        let token = unsafe { OwnedHandle::from_raw_handle(token) };
+        // The structure and, behind it, the identifier, of 68 bytes at the most.
+        let mut user = [0_u64; 16];
+        let (size, mut length) = (size_of_val(&user) as u32, 0);
+        let room = user.as_mut_ptr().cast();
+        // SAFETY: no more is written than there is room for.
+        if unsafe { GetTokenInformation(token.as_raw_handle(), TokenUser, room, size, &raw mut length) } == 0 {
+            return false;
+        }
+        // SAFETY: what has been written, aligned for it, begins with this.
+        let user = unsafe { (*user.as_ptr().cast::<TOKEN_USER>()).User.Sid };
+        // SAFETY: both identifiers lie in what is there.
+        unsafe { EqualSid(self.owner, user) != 0 }
     }
 
     fn owner_shown(&self) -> String {
@@ -276,8 +309,24 @@ mod tests {
         let file = std::env::temp_dir().join(format!("procref-own-{}", std::process::id()));
         fs::write(&file, "").expect("it can be written");
         let metadata = fs::metadata(&file).expect("it is there");
-        assert_eq!(planter(&file, &metadata), None);
+        assert_eq!((planter(&file, &metadata), stranger(&file)), (None, None));
         fs::remove_file(&file).expect("it is ours");
+    }
+
+    #[test]
+    fn a_file_stays_the_same_one_when_it_is_moved() {
+        let folder = std::env::temp_dir().join(format!("procref-same-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("it can be made");
+        let [from, to] = ["from", "to"].map(|name| folder.join(name));
+        let made = || File::create(&from).and_then(|_| File::open(&from)).expect("it can be made");
+        let (one, other) = (made(), File::open(&from).expect("it is there"));
+        assert!(same_file(&one, &other));
+        fs::rename(&from, &to).expect("it is ours");
+        assert!(same_file(&one, &File::open(&to).expect("it is there")));
+        assert!(!same_file(&one, &made()));
+        // What is open can be removed, but stays in its folder.
+        drop((one, other));
+        fs::remove_dir_all(&folder).expect("it is ours");
     }
 
     #[test]

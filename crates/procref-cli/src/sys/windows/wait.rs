@@ -79,6 +79,8 @@ enum Answer {
     Note,
     /// Other processes of the console decide what becomes of it.
     LeaveToOthers,
+    /// It may be late, and was for one of those; the next one ends this process.
+    Forgive,
 }
 
 struct Console {
@@ -97,6 +99,7 @@ unsafe extern "system" fn on_ctrl(event: u32) -> i32 {
         Answer::End => return 0,
         Answer::Note => console.asked = true,
         Answer::LeaveToOthers => {}
+        Answer::Forgive => console.answer = Answer::End,
     }
     drop(console);
     CHANGED.notify_all();
@@ -114,13 +117,14 @@ fn answer(answer: Answer) {
     CONSOLE.lock().unwrap_or_else(PoisonError::into_inner).answer = answer;
 }
 
-/// Until this is dropped, Ctrl-C is left to other processes.
+/// Until this is dropped, Ctrl-C is left to other processes. Each process of a console is told of it in its turn, so another
+/// one may have ended by it before this one hears: one more is forgiven.
 #[derive(Debug)]
 pub(super) struct LeftToOthers;
 
 impl Drop for LeftToOthers {
     fn drop(&mut self) {
-        answer(Answer::End);
+        answer(Answer::Forgive);
     }
 }
 
@@ -179,4 +183,21 @@ fn read_to_the_end() {
     while stdin.read(&mut buffer).unwrap_or(0) > 0 {}
     CONSOLE.lock().unwrap_or_else(PoisonError::into_inner).asked = true;
     CHANGED.notify_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_for_others_may_be_late() {
+        let handled = || {
+            // SAFETY: it is called as the system would.
+            unsafe { on_ctrl(CTRL_C_EVENT) != 0 }
+        };
+        let others = leave_ctrl_c_to_others();
+        assert_eq!([handled(), handled()], [true, true]);
+        drop(others);
+        assert_eq!([handled(), handled()], [true, false]);
+    }
 }
