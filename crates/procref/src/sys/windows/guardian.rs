@@ -5,6 +5,7 @@
 //! The decisions are [`crate::protocol::guardian`]'s; this performs them.
 
 use super::hints::Hints;
+use super::job::{killing_job, let_live};
 use super::object::{self, Kind};
 use super::process::{Process, monotonic, wait_for_any};
 use super::service::{self, Program, Reports};
@@ -222,13 +223,14 @@ pub(super) fn break_by_helper(pid: u32) -> Option<io::Result<bool>> {
         let nothing = OpenOptions::new().read(true).write(true).open("NUL")?;
         let standard = [nothing.as_handle(); 3];
         let arguments = [OsString::from(format!("{BREAK}{pid}"))];
+        let job = killing_job()?;
         let spawn = Spawn {
             program: &program?,
             arguments: &arguments,
             directory: None,
             environment: None,
             standard,
-            job: None,
+            job: Some(job.as_handle()),
             apart: false,
         };
         let helper = spawn.run()?;
@@ -299,23 +301,24 @@ fn start(name: &str, plan: &Plan, stopper: Option<&Stopper>) -> io::Result<u32> 
     let arguments = [OsString::from(format!("{TITLE}{name}"))];
     // A folder that a process is in cannot be removed, and this one outlives whoever made it.
     let root = folder::root();
+    let job = killing_job()?;
     let spawn = Spawn {
         program: &program,
         arguments: &arguments,
         directory: Some(&root),
         environment: None,
         standard: [reads.as_handle(), log, nothing.as_handle()],
-        job: None,
+        // If whoever makes it is killed before it watches, it ends.
+        job: Some(job.as_handle()),
         apart: true,
     };
-    // It runs at once: whoever made it may be killed at any moment, and it then ends by itself, for it reads no whole order.
     let guardian = spawn.run()?;
     drop(reads);
     let order = plan.encode(name, &ready, stopper.map(|stopper| &stopper.program));
     // On a thread: a program that never reads it must not keep this one. It ends with the guardian, if that never does.
     std::thread::Builder::new().name("procref-order".into()).spawn(move || writes.write_all(&order))?;
     match wait_for_any(&[event.as_handle(), guardian.as_handle()], Some(MAKING)) {
-        Ok(Some(0)) => Ok(guardian.pid()),
+        Ok(Some(0)) => let_live(&job).map(|()| guardian.pid()),
         Ok(Some(_)) | Err(_) => {
             let _ = guardian.terminate();
             Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the guardian ended before it watched"))

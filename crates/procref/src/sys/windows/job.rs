@@ -30,6 +30,11 @@ pub(super) fn end_with(job: &OwnedHandle) -> io::Result<()> {
     set_limits(job, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE)
 }
 
+/// From here on what is in the job lives on when it is closed.
+pub(super) fn let_live(job: &OwnedHandle) -> io::Result<()> {
+    set_limits(job, 0)
+}
+
 /// Does something while what this process starts may leave the jobs of services that this process is in: a service that is
 /// started from within another one belongs to all its clients, and does not end with that.
 ///
