@@ -39,6 +39,8 @@ pub enum SignalOutcome {
     NotRunning,
     /// The process belongs to somebody else.
     NotPermitted,
+    /// It lives, and has no ear for that: see [`terminate`].
+    CannotBeAsked,
 }
 
 /// When the processes started that this program was told of, and how many times it was told.
@@ -97,6 +99,13 @@ pub fn is_alive(pid: impl Into<Option<u32>>) -> bool {
 }
 
 /// Asks the process to end (`SIGTERM`). Does not wait. No pid, and the pid 0, is no process.
+///
+/// # Platform-specific behavior
+///
+/// On Windows its windows are asked to close (`WM_CLOSE`). Where it has none that can be seen, Ctrl-Break goes to its console
+/// group, if nobody else has its console, who would hear it, too: whoever starts it gives it one of its own, by the
+/// flags `CREATE_NO_WINDOW` and `CREATE_NEW_PROCESS_GROUP`. If neither is possible, the answer is
+/// [`CannotBeAsked`](SignalOutcome::CannotBeAsked). procref's own declared services are started so.
 pub fn terminate(pid: impl Into<Option<u32>>) -> SignalOutcome {
     signal(pid.into(), Signal::TERM)
 }
@@ -122,6 +131,7 @@ fn signal_held(process: &sys::Process, signal: Signal) -> SignalOutcome {
     match process.signal(signal) {
         Ok(true) => SignalOutcome::Sent,
         Ok(false) => SignalOutcome::NotRunning,
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => SignalOutcome::CannotBeAsked,
         Err(_) => SignalOutcome::NotPermitted,
     }
 }

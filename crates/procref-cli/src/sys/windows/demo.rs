@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::windows::process::CommandExt;
 use std::process::Command;
-use windows_sys::Win32::System::Threading::CREATE_NEW_PROCESS_GROUP;
+use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
 
 /// The kernel itself guards the service: it is in a job that only its clients hold.
 pub(crate) const HAS_GUARDIAN: bool = false;
@@ -30,9 +30,9 @@ pub(crate) fn this_program<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = 
     Ok(command)
 }
 
-/// Out of the reach of Ctrl-C.
+/// Out of the reach of Ctrl-C, and where it can be asked to end without anybody else.
 pub(crate) fn apart(command: &mut Command) -> &mut Command {
-    command.creation_flags(CREATE_NEW_PROCESS_GROUP)
+    command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW)
 }
 
 /// There are no zombies here.

@@ -200,6 +200,24 @@ pub(crate) fn stop_apart(pid: u32, steps: &[StopStep], asked: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{SignalOutcome, kill, terminate};
+    use crate::ready::tests::{doing, this_program};
+    use std::os::windows::process::CommandExt;
+    use std::process::Command;
+    use windows_sys::Win32::System::Threading::DETACHED_PROCESS;
+
+    #[test]
+    fn one_without_a_console_and_windows_cannot_be_asked() {
+        let mut child = Command::new(this_program())
+            .args(doing(&["sleep"]))
+            .creation_flags(DETACHED_PROCESS)
+            .spawn()
+            .expect("it starts");
+        assert_eq!(terminate(child.id()), SignalOutcome::CannotBeAsked);
+        assert_eq!(kill(child.id()), SignalOutcome::Sent);
+        child.wait().expect("it ends");
+        assert_eq!(terminate(child.id()), SignalOutcome::NotRunning);
+    }
 
     #[test]
     fn who_is_of_a_process_descends_from_it_and_is_younger() {
