@@ -74,6 +74,24 @@ fn it_is_prepared_once() {
 }
 
 #[test]
+fn it_is_not_prepared_again_where_nobody_can_read_that_it_is() {
+    let sandbox = Sandbox::new();
+    let command = ready_after(&sandbox, &[]).prepare(STEPS, ["add={state}/story=prepared"]);
+    let service = builder(&sandbox, "unread").command(command).build().expect("it can be described");
+    service.acquire().expect("it starts").release().expect("it stops");
+    let (note, aside) = (sandbox.folder().join("state.prepared"), sandbox.folder().join("aside"));
+    fs::rename(&note, &aside).expect("it is there");
+    fs::create_dir(&note).expect("it can be made");
+    let error = service.acquire().expect_err("who knows what has been done");
+    assert_eq!(error.kind(), ErrorKind::StartFailed);
+    assert!(error.to_string().contains("cannot read what has been prepared beside"), "{error}");
+    fs::remove_dir(&note).expect("it is ours");
+    fs::rename(&aside, &note).expect("it is ours");
+    service.acquire().expect("it starts").release().expect("it stops");
+    assert_eq!(lines(&sandbox.folder().join("state/story")), ["prepared"]);
+}
+
+#[test]
 fn it_is_prepared_again_if_that_failed() {
     let sandbox = Sandbox::new();
     let good = sandbox.folder().join("good");

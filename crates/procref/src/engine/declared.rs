@@ -347,7 +347,7 @@ impl State {
     }
 
     fn forget(&self) -> io::Result<()> {
-        match std::fs::remove_file(&self.note) {
+        match files::patiently(|| std::fs::remove_file(&self.note)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -356,14 +356,19 @@ impl State {
     fn write(&self, what: &str) -> Result<()> {
         // Whole or not at all: a note that is cut off would say that nothing was begun.
         let new = self.note.with_extension("new");
-        std::fs::write(&new, what)
-            .and_then(|()| std::fs::rename(&new, &self.note))
+        files::patiently(|| std::fs::write(&new, what))
+            .and_then(|()| files::patiently(|| std::fs::rename(&new, &self.note)))
             .map_err(|error| self.cannot("write down what has been prepared beside", error))
     }
 
     /// Notes that it is begun, in a folder without leavings of an earlier attempt. `Ok(false)`: it has been done.
     fn begin_preparing(&self) -> Result<bool> {
-        match std::fs::read_to_string(&self.note).unwrap_or_default().as_str() {
+        let note = match files::patiently(|| std::fs::read_to_string(&self.note)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            // What is done may not be done again.
+            note => note.map_err(|error| self.cannot("read what has been prepared beside", error))?,
+        };
+        match note.as_str() {
             DONE => return Ok(false),
             BEGUN_FILLED => return Ok(true),
             BEGUN_EMPTY => folder::empty(&self.folder).map_err(|error| self.cannot("empty", error))?,

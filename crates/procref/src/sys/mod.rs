@@ -34,7 +34,7 @@
 //! | **files** | |
 //! | [`hints`] | files that are checked against the set whenever they are read; `Hints::watch` says when they change. What is in them is the same everywhere: `claims.rs` |
 //! | [`folder`] | private folders; the one above all others; where this user's programs keep what lasts |
-//! | [`files`] | logs: opened, told apart whatever they are called, read anywhere |
+//! | [`files`] | logs: opened, told apart whatever they are called, read anywhere; `patiently` waits where others can keep a file to themselves for a moment |
 //! | **readiness** | |
 //! | [`probe`] | waits for a service's readiness and its end at the same time: [`probe::wait`] for any [`probe::Source`], a [`probe::Connection`] by itself, [`probe::aside`] for what can only be waited for by a thread |
 //! | [`probe::Group`], [`probe::Output`] | a program that goes with all that it has started, and what it writes |

@@ -33,6 +33,11 @@ fn flags(flags: OFlags) -> i32 {
     flags.bits() as i32
 }
 
+/// Does something with a file. Here nobody can keep others from it by having it open.
+pub(crate) fn patiently<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    act()
+}
+
 /// Opens a log to write to its end. Where it is missing, it is made, for this user alone. A link is not followed.
 pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

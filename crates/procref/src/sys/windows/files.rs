@@ -45,7 +45,7 @@ impl Identity {
 
 /// Does something with a file. Whoever scans or indexes files has them open without sharing them, for a moment: then this tries
 /// again, for so long that it was none of those.
-pub(super) fn patiently<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn patiently<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     const PATIENCE: Duration = Duration::from_millis(500);
     /// Nothing tells when a file is shared again.
     const AGAIN: Duration = Duration::from_millis(5);
