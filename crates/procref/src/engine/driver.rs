@@ -246,7 +246,10 @@ impl Acquiring {
         }
         match Set::create(&self.spec.name) {
             Ok((set, snapshot)) => {
-                self.set = Some(set);
+                // The one before has been removed, and what this holds of that keeps nothing of this one alive.
+                if self.set.replace(set) != Some(set) {
+                    self.witness = None;
+                }
                 self.seen(snapshot)
             }
             Err(error) => self.failed(error),
