@@ -13,7 +13,7 @@
 //! | `canonical`, `path_bytes` | one path for one folder, and what it is in a service's name |
 //! | `default_state`, `default_config`, `default_hints`, `root` | where things are if nothing is said; the folder that is above all |
 //! | `NO_STATE`, `CONFIG_SHOWN` | the same in words |
-//! | `namespace` | the number that files of hints have in their names, of all who can meet in the kernel |
+//! | `is_met_here` | whether those whose file of hints has this in its name, between the service's and its ending, can be met in the kernel |
 //! | `terminal_obeys` | whether the terminal behind standard error can be told to take back what it shows |
 //! | `doctor` | what there is to be checked besides what is checked everywhere |
 //! | `demo` | this program again, out of the reach of Ctrl-C; orphans; what a demonstration calls what it shows |
