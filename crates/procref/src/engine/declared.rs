@@ -161,8 +161,8 @@ impl Prepared {
             let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
             let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
             let name = sys::program::quoted(&line.program);
-            let Spawned { mut reports, .. } = run(&mut launch)?
-                .map_err(|error| failed(format!("cannot start {name}, which prepares it")).source(error))?;
+            let Spawned { mut reports, .. } =
+                run(&mut launch)?.map_err(|error| self.cannot_start(&format!("{name}, which prepares it"), error))?;
             let limit = spec.settings.start_timeout;
             match reports.ended(limit.as_millis().try_into().unwrap_or(u64::MAX)) {
                 Ok(Some(status)) if status.success() => {}
@@ -179,6 +179,17 @@ impl Prepared {
             }
         }
         state.prepared()
+    }
+
+    /// The system does not say which of the two is missing, the program or the folder that it is to work in.
+    fn cannot_start(&self, program: &str, error: io::Error) -> Error {
+        let failed = Error::new(ErrorKind::StartFailed, format!("cannot start {program}")).source(error);
+        match &self.directory {
+            Some(directory) if !directory.is_dir() => {
+                failed.help(format!("there is no folder {}, which is to be its working directory", directory.display()))
+            }
+            _ => failed,
+        }
     }
 
     /// The service itself, for the guardian to start.
@@ -205,8 +216,7 @@ impl Prepared {
     ) -> Result<ServiceInfo> {
         let program = sys::program::quoted(&self.line.program);
         let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
-        let Spawned { pid, start, reports } =
-            started.map_err(|error| failed(format!("cannot start {program}")).source(error))?;
+        let Spawned { pid, start, reports } = started.map_err(|error| self.cannot_start(&program, error))?;
         let ended = |mut reports: Reports, log: &[String]| {
             /// The guardian reaps at once.
             const REAPING: u64 = 5000;
