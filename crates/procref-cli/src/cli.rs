@@ -1,7 +1,7 @@
 //! The command line: which subcommands there are, and what becomes of an error.
 
 use crate::commands::{completions, doctor, gc, hold, init, logs, man, run, status, stop, wait, with};
-use crate::{demo, exit, out, text};
+use crate::{demo, exit, out, sys, text};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::error::Error;
 use std::io::{self, Write};
@@ -40,7 +40,7 @@ enum Command {
     Gc(gc::Args),
     /// Say whether procref works here, and what to do if it does not.
     Doctor(doctor::Args),
-    /// Show what procref does, with real processes and real SIGKILLs; takes a few seconds.
+    #[command(about = sys::help::DEMO)]
     Demo(demo::Args),
     /// Write a procref.toml for a service that procref knows.
     Init(init::Args),

@@ -8,7 +8,7 @@ use procref::ready::Ready;
 use procref::{ServiceCommand, ServiceInfo, StopLadder, StopSignal};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::time::Duration;
 
 /// What the command publishes beside what procref does.
@@ -222,7 +222,11 @@ fn program_text(program: &Template, directory: &Path) -> String {
 fn anchored(path: &Template, folder: &Path) -> String {
     let text = path.to_string();
     let begins = ["@", "{state}", "{run}"].iter().any(|begin| text.starts_with(begin));
-    if begins || Path::new(&text).has_root() { text } else { format!("{}/{text}", escaped(&folder.to_string_lossy())) }
+    if begins || Path::new(&text).has_root() {
+        text
+    } else {
+        format!("{}{MAIN_SEPARATOR}{text}", escaped(&folder.to_string_lossy()))
+    }
 }
 
 fn escaped(text: &str) -> String {
@@ -248,10 +252,11 @@ mod tests {
             ("/bin/sh", "/bin/sh"),
             ("{state}/bin/x", "{state}/bin/x"),
         ];
+        let joined = |text: &str| text.replace("}}/", &format!("}}}}{MAIN_SEPARATOR}"));
         for (text, program) in cases {
-            assert_eq!(program_text(&template(text), folder), program);
+            assert_eq!(program_text(&template(text), folder), joined(program));
         }
-        assert_eq!(anchored(&template("socket"), folder), "/p{{x}}/socket");
+        assert_eq!(anchored(&template("socket"), folder), joined("/p{{x}}/socket"));
         assert_eq!(anchored(&template("@abstract"), folder), "@abstract");
     }
 }

@@ -275,6 +275,9 @@ impl ServiceHandle {
     /// process's children inherit it: whoever of them outlives it delays what is done in that case, and what the kernel does
     /// when the guardian is killed besides all clients.
     ///
+    /// On Windows no process becomes another program. When this one ends as the last client, the kernel ends the service at
+    /// once, unless it lingers.
+    ///
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput): this is a forked child's copy, which has no reference. The

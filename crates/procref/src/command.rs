@@ -18,6 +18,11 @@ const MOST_NEEDS: usize = 32;
 /// The guardian starts it as its own child: in a session of its own, without any descriptor, terminal or signal mask of the
 /// client that happened to be the first, and leaves none of its descendants behind when it stops.
 ///
+/// # Platform-specific behavior
+///
+/// On Windows the first client starts it, in a job that ends with the last one and takes all descendants along, and with a
+/// console of its own that nobody sees. A batch file cannot be one: name `cmd.exe` with `/c`.
+///
 /// # Placeholders
 ///
 /// The service's texts (arguments, environment, readiness, metadata, the commands to prepare and to stop it) may say:
@@ -305,7 +310,7 @@ pub(crate) fn find_program(name: &OsStr) -> Result<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_else(|| program::DEFAULT_PATH.into());
     let mut folders = std::env::split_paths(&folders).chain(program::more_folders());
     folders.find_map(|folder| program::file(&folder.join(path))).ok_or_else(|| {
-        Error::new(ErrorKind::StartFailed, format!("there is no program {name:?} in PATH"))
+        Error::new(ErrorKind::StartFailed, format!("there is no program {} in PATH", program::quoted(name)))
             .help("install it, or name its path")
     })
 }

@@ -56,7 +56,7 @@ pub trait RefCounter: Send + Sync {
     fn count(&self) -> Result<u32>;
 }
 
-/// The reference count of this system: on Linux a System V semaphore with `SEM_UNDO`.
+/// The reference count of this system: on Linux a System V semaphore with `SEM_UNDO`, on Windows handles on a named one.
 ///
 /// A counter and a [`SharedService`](crate::blocking::SharedService) of the same name have nothing to do with each
 /// other. Nothing happens when the last process that holds a reference is killed: a count alone stops nothing, which is

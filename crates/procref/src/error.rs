@@ -2,6 +2,7 @@
 
 use crate::name::ServiceName;
 use crate::sys::SetError;
+use crate::sys::words::SET;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -53,7 +54,7 @@ pub enum ErrorKind {
     InvalidName,
     /// A setting cannot be. Nothing was touched.
     InvalidInput,
-    /// This kernel or sandbox cannot count: no System V semaphores, or no undo.
+    /// This kernel or sandbox cannot count (on Linux: no System V semaphores, or no undo), or the system has not got what is asked for.
     Unsupported,
     /// A limit of the system was reached.
     LimitReached,
@@ -147,7 +148,7 @@ impl Error {
             }
             SetError::Refused => Self::new(
                 ErrorKind::Incompatible,
-                format!("cannot {operation}: the set's values have been changed by something else than procref"),
+                format!("cannot {operation}: the {SET}'s values have been changed by something else than procref"),
             ),
             SetError::Interrupted => Self::new(ErrorKind::System, format!("cannot {operation}: interrupted")),
         };
@@ -157,7 +158,7 @@ impl Error {
     pub(crate) fn set_removed(name: &ServiceName, operation: &str) -> Self {
         Self::new(
             ErrorKind::SetRemoved,
-            format!("cannot {operation}: the semaphore set that counts this service's clients has been removed"),
+            format!("cannot {operation}: the {SET} that counts this service's clients has been removed"),
         )
         .service(name)
         .help(format!(

@@ -25,14 +25,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// All services of this user in this IPC namespace, sorted by name: from the kernel's list of semaphore sets. One that
+/// All services of this user in this IPC namespace, on Windows in this session, sorted by name: from the kernel's list. One that
 /// begins in this very instant has no name yet, and is left out.
 ///
 /// The hints of each are looked for where they are by default; see [`Observed::runtime_dir`].
 ///
 /// # Errors
 ///
-/// [`System`](crate::ErrorKind::System): the kernel refuses to list semaphore sets.
+/// [`System`](crate::ErrorKind::System): the kernel refuses to list them.
 pub fn all() -> Result<Vec<Observed>> {
     let mut names = Set::names()?;
     names.sort();
@@ -139,7 +139,8 @@ impl Observed {
     /// each holds an end of. The list may be shorter than the count: who still waits for the first start, processes of other
     /// users or of sandboxes that may not be looked into, those who became another program without
     /// [keeping](crate::blocking::ServiceHandle::keep) their end, and everybody while no guardian is there. Where a client has
-    /// let go, a child of it that was forked before may be named in its place.
+    /// let go, a child of it that was forked before may be named in its place. On Windows they are those who have written
+    /// themselves into the service's record.
     ///
     /// # Errors
     ///

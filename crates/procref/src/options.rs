@@ -19,6 +19,10 @@ pub(crate) const MOST_STEPS: usize = 8;
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// A signal that asks a service to stop.
+///
+/// # Platform-specific behavior
+///
+/// Windows has none: there each of them asks in the same way, as [`process::terminate`](crate::process::terminate) does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopSignal {
@@ -42,6 +46,12 @@ pub enum StopSignal {
 /// not made the service end, and when an instance that nobody vouches for has to be finished before a new start.
 ///
 /// The default is `SIGTERM` and 10 seconds.
+///
+/// # Platform-specific behavior
+///
+/// On Windows each step asks in the same way, the last one is `TerminateProcess`, and only who releases the service as the last
+/// one goes down the ladder, or the guardian of a service that lingers: when the last client was killed, the kernel ends the
+/// service at once.
 ///
 /// ```
 /// use procref::{StopLadder, StopSignal};
@@ -204,7 +214,7 @@ macro_rules! setters {
 
         /// The folder for hints: metadata, and the causes of failed starts. All programs that share a service must
         /// name the same one. By default `/run/user/UID/procref` where the system has made `/run/user/UID`, else
-        /// `/tmp/procref-UID`. It is made where it is missing, and removed with the last file in it.
+        /// `/tmp/procref-UID`; on Windows `%LOCALAPPDATA%\procref\run`. It is made where it is missing, and removed with the last file in it.
         pub fn runtime_dir(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
             self.settings.folder = Some(folder.into());
             self

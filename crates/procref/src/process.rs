@@ -1,7 +1,7 @@
 //! Processes, looked at and ended without hitting a stranger.
 //!
 //! A process number is only an address: when a process has gone, the system gives its number to somebody else. All
-//! functions here hold the process by a pidfd while they deal with it, take a zombie for dead, and, where procref
+//! functions here hold the process, on Linux by a pidfd, while they deal with it, take a zombie for dead, and, where procref
 //! knows when the process started (every [`ServiceInfo`](crate::ServiceInfo) that this program was given), take a
 //! process that started at another time for another one. [`Process`] keeps that knowledge for any process.
 //!
@@ -23,6 +23,7 @@
 
 use crate::error::{Error, Result};
 use crate::options::StopStep;
+use crate::sys::words::SIGNAL;
 use crate::sys::{self, PerProcess, Signal};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -110,7 +111,7 @@ pub fn terminate(pid: impl Into<Option<u32>>) -> SignalOutcome {
     signal(pid.into(), Signal::TERM)
 }
 
-/// Ends the process by force (`SIGKILL`). Does not wait. No pid, and the pid 0, is no process.
+/// Ends the process by force (`SIGKILL`, on Windows `TerminateProcess`). Does not wait. No pid, and the pid 0, is no process.
 pub fn kill(pid: impl Into<Option<u32>>) -> SignalOutcome {
     signal(pid.into(), Signal::KILL)
 }
@@ -147,7 +148,7 @@ fn signal_held(process: &sys::Process, signal: Signal) -> SignalOutcome {
 pub fn stop(pid: impl Into<Option<u32>>, grace: Duration) -> Result<bool> {
     let pid = pid.into();
     let Some(process) = open(pid).map_err(|error| cannot("look at", pid, error))? else { return Ok(true) };
-    sys::stop(&process, &steps(grace), false).map_err(|error| cannot("signal", pid, error))
+    sys::stop(&process, &steps(grace), false).map_err(|error| cannot(SIGNAL, pid, error))
 }
 
 fn steps(grace: Duration) -> Vec<StopStep> {
@@ -219,6 +220,6 @@ impl Process {
     ///
     /// It cannot be signalled: it belongs to somebody else.
     pub fn stop(&self, grace: Duration) -> Result<bool> {
-        sys::stop(&self.held, &steps(grace), false).map_err(|error| cannot("signal", Some(self.pid), error))
+        sys::stop(&self.held, &steps(grace), false).map_err(|error| cannot(SIGNAL, Some(self.pid), error))
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let folders = services.folders();
     let names: BTreeSet<String> = if args.names.is_empty() {
         let running = observe::all()?.into_iter().map(|observed| observed.name().to_owned());
-        running.chain(names_of_hints(folders)).collect()
+        running.chain(names_of_hints(&folders.hints())).collect()
     } else {
         let full = |name: &String| Ok(services.named(name)?.observed.name().to_owned());
         args.names.iter().map(full).collect::<Result<_, Box<dyn Error + Send + Sync>>>()?
@@ -66,15 +66,14 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// Services whose hints are there, of who can be met from here, whether or not there is anything else of them.
-fn names_of_hints(folders: &Folders) -> Vec<String> {
-    let namespace = sys::namespace();
-    let entries = fs::read_dir(folders.hints()).into_iter().flatten().flatten();
+fn names_of_hints(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| {
         let file = entry.file_name().into_string().ok()?;
         let (name, rest) = file.split_once('@')?;
-        // NAME@NAMESPACE.KIND
-        let ours = rest.split_once('.').is_some_and(|(number, _)| number.parse() == Ok(namespace));
-        ours.then(|| name.to_owned())
+        // NAME@WHERE.KIND
+        let met_here = rest.split_once('.').is_some_and(|(place, _)| sys::is_met_here(place));
+        met_here.then(|| name.to_owned())
     });
     names.collect()
 }
@@ -91,4 +90,27 @@ fn is_stopped(folder: &Path, folders: &Folders) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let status = Observed::new(name).and_then(|observed| folders.look_at(observed).status());
     status.is_ok_and(|status| status.state == ServiceState::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use procref::ServiceInfo;
+    use procref::blocking::SharedService;
+
+    #[test]
+    fn a_service_is_found_by_its_hints_alone() {
+        let name = format!("procref-gc-{}", std::process::id());
+        let folder = std::env::temp_dir().join(&name);
+        let service = SharedService::builder(&name)
+            .runtime_dir(&folder)
+            .on_first_acquire(|| Ok(ServiceInfo::without_pid().with_metadata("what", "a hint")))
+            .build()
+            .expect("nothing is wrong with it");
+        let handle = service.acquire().expect("it starts");
+        let found = names_of_hints(&folder);
+        handle.release().expect("it stops");
+        let _ = fs::remove_dir(&folder);
+        assert_eq!(found, [name]);
+    }
 }

@@ -4,6 +4,7 @@ use crate::cli::Outcome;
 use crate::config::{self, Options, Scope};
 use crate::execute::{check, execute};
 use crate::services::{ScopeOption, Services};
+use crate::sys;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
@@ -13,8 +14,7 @@ pub(crate) struct Args {
     options: Options,
     #[command(flatten)]
     scope: ScopeOption,
-    /// What to run. It takes this process's place; the service is its own until it ends, however it ends.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, help = sys::help::COMMAND, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 

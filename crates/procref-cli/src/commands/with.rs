@@ -3,6 +3,7 @@
 use crate::cli::Outcome;
 use crate::execute::{check, execute};
 use crate::services::{ScopeOption, Service, Services};
+use crate::sys;
 use std::ffi::{OsStr, OsString};
 
 #[derive(Debug, clap::Args)]
@@ -12,8 +13,7 @@ pub(crate) struct Args {
     names: Vec<String>,
     #[command(flatten)]
     scope: ScopeOption,
-    /// What to run. It takes this process's place; the services are its own until it ends, however it ends.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, help = sys::help::COMMAND, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 

@@ -9,15 +9,13 @@ use crate::sys;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::time::Duration;
 
 /// What `procref run` is told of the service.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The service's command, in words as a shell splits them, though no shell reads it. Each {word} in it but {state},
-    /// {run} and {name} is a port that is picked; braces are written {{ and }}.
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", help = sys::help::SERVICE)]
     service: String,
     /// Its name. By default its program's, with digits that stand for the whole declaration.
     #[arg(long)]
@@ -25,18 +23,14 @@ pub(crate) struct Options {
     /// A port with a fixed number, or one more that is picked.
     #[arg(long = "port", value_name = "NAME[=NUMBER]")]
     ports: Vec<String>,
-    /// How to know that it is ready: tcp:PORT, tcp:HOST:PORT, unix:PATH, http:URL, exec:CMD, log:TEXT, notify or started.
-    /// By default when somebody accepts connections at its first port; without a port as soon as it has been started.
-    #[arg(long, value_name = "KIND[:VALUE]")]
+    #[arg(long, value_name = "KIND[:VALUE]", help = sys::help::READY)]
     ready: Option<String>,
     /// The longest time that a start may take: 60 seconds by default.
     #[arg(long, value_name = "TIME")]
     timeout: Option<String>,
-    /// The signal that asks it to stop: SIGTERM by default.
-    #[arg(long, value_name = "SIGNAL")]
+    #[arg(long, value_name = "SIGNAL", help = sys::help::STOP)]
     stop: Option<String>,
-    /// How long it has then until SIGKILL: 10 seconds by default.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", help = sys::help::GRACE)]
     grace: Option<String>,
     /// How long it stays when its last client has gone. Not at all by default.
     #[arg(long, value_name = "TIME")]
@@ -50,8 +44,7 @@ pub(crate) struct Options {
     /// A variable for the service, with placeholders; may be given several times.
     #[arg(long, value_name = "NAME=VALUE")]
     service_env: Vec<String>,
-    /// The service's working directory. By default the project's folder; for --scope user it is /.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help = sys::help::DIR)]
     dir: Option<String>,
     /// The file that gets the service's output. By default procref keeps one.
     #[arg(long, value_name = "PATH")]
@@ -103,7 +96,7 @@ pub(crate) fn declare(
         if text.is_empty() {
             return Err(Mistake::of("this is empty, and must be a path", ""));
         }
-        let text = begin.map_or_else(|| text.clone(), |begin| format!("{}/{text}", escaped(begin)));
+        let text = begin.map_or_else(|| text.clone(), |begin| format!("{}{MAIN_SEPARATOR}{text}", escaped(begin)));
         let path = Template::parse(&text, allowed)?;
         lasts(&path, &ports, true).map(|()| path)
     };

@@ -10,6 +10,7 @@ use super::starter::Known;
 use super::template::{Allowed, Placeholder, Template, Values, port_name};
 use super::types::{Ask, Origin, Place, Port, Probe, Ready, Scope, ServiceConfig, Stop};
 use super::{Mistake, duration};
+use crate::sys;
 use clap::ValueEnum;
 use procref::StopSignal;
 use std::collections::BTreeMap;
@@ -95,7 +96,13 @@ pub(super) fn read(source: &Source, place: Place, problems: &mut Vec<Problem>) -
 }
 
 fn toml_help(message: &str) -> &'static str {
-    if message.contains("duplicate key") { "each key and each table may come once" } else { "" }
+    if message.contains("duplicate key") {
+        "each key and each table may come once"
+    } else if message.contains("escaped value") || message.contains("unicode value") {
+        r"backslashes stand for themselves in single quotes: 'C:\folder'; in others they are written twice"
+    } else {
+        ""
+    }
 }
 
 struct Reader<'r> {
@@ -822,7 +829,7 @@ fn instead_of_a_line(line: &str, written_as: impl Fn(&str) -> String) -> String 
         _ if !line.chars().all(plain) => r#"["program", "argument"]"#.to_owned(),
         words => format!("[{}]", words.join(", ")),
     };
-    format!("write {}; only with [\"sh\", \"-c\", \"…\"] does a shell read it", written_as(&command))
+    format!("write {}; only with {} does a shell read it", written_as(&command), sys::SHELL)
 }
 
 /// procref's own rules.

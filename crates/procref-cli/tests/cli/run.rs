@@ -120,3 +120,24 @@ fn what_is_wrong_with_an_option_is_said() {
         assert!(said.code == Some(125) && said.err.contains("Usage: procref run"), "{said:?}");
     }
 }
+
+#[test]
+fn what_is_not_ready_in_time_says_how_long_it_had_before_its_log() {
+    let project = Project::new("");
+    let options = ["--name", "@late", "--ready", "log:never", "--timeout", "100ms"];
+    let service = service(&project);
+    let said = project.output(["run", "--service", &service].iter().chain(&options).chain(&["--", "PART"]));
+    assert_eq!(said.code, Some(125), "{said:?}");
+    assert!(said.err.contains(" had 100ms, and it was not ready in time"), "{said:?}");
+    project.sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_working_directory_that_is_missing_is_named() {
+    let project = Project::new("");
+    let said =
+        project.output(["run", "--name", "@it", "--service", &service(&project), "--dir", "no-such", "--", "PART"]);
+    assert_eq!(said.code, Some(125), "{said:?}");
+    assert!(said.err.contains("no-such, which is to be its working directory"), "{said:?}");
+    project.sandbox.assert_nothing_left();
+}

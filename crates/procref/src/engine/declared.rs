@@ -160,25 +160,36 @@ impl Prepared {
             let program = program(line, &self.environment, self.directory.as_deref(), FORCE)?;
             let mut launch = Launch { program, log: open_log(spec, &self.log)?, keep: Vec::new(), needs: Vec::new() };
             let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
-            let name = &line.program;
-            let Spawned { mut reports, .. } = run(&mut launch)?
-                .map_err(|error| failed(format!("cannot start {name:?}, which prepares it")).source(error))?;
+            let name = sys::program::quoted(&line.program);
+            let Spawned { mut reports, .. } =
+                run(&mut launch)?.map_err(|error| self.cannot_start(&format!("{name}, which prepares it"), error))?;
             let limit = spec.settings.start_timeout;
             match reports.ended(limit.as_millis().try_into().unwrap_or(u64::MAX)) {
                 Ok(Some(status)) if status.success() => {}
                 Ok(Some(status)) => {
                     let log = log_in_words(&ready::last_lines(&mark, LOG_LINES));
-                    return Err(failed(format!("{name:?}, which prepares it, {}{log}", sys::program::ended(status))));
+                    return Err(failed(format!("{name}, which prepares it, {}{log}", sys::program::ended(status))));
                 }
-                Ok(None) => return Err(failed(format!("{name:?}, which prepares it: nobody knows how it ended"))),
+                Ok(None) => return Err(failed(format!("{name}, which prepares it: nobody knows how it ended"))),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    let what = format!("{name:?}, which prepares it, took longer than {limit:?}");
+                    let what = format!("{name}, which prepares it, took longer than {limit:?}");
                     return Err(Error::new(ErrorKind::TimedOut, what));
                 }
-                Err(error) => return Err(failed(format!("{name:?}, which prepares it")).source(error)),
+                Err(error) => return Err(failed(format!("{name}, which prepares it")).source(error)),
             }
         }
         state.prepared()
+    }
+
+    /// The system does not say which of the two is missing, the program or the folder that it is to work in.
+    fn cannot_start(&self, program: &str, error: io::Error) -> Error {
+        let failed = Error::new(ErrorKind::StartFailed, format!("cannot start {program}")).source(error);
+        match &self.directory {
+            Some(directory) if !directory.is_dir() => {
+                failed.help(format!("there is no folder {}, which is to be its working directory", directory.display()))
+            }
+            _ => failed,
+        }
     }
 
     /// The service itself, for the guardian to start.
@@ -203,15 +214,14 @@ impl Prepared {
         mark: &LogMark,
         started: io::Result<Spawned>,
     ) -> Result<ServiceInfo> {
-        let program = &self.line.program;
+        let program = sys::program::quoted(&self.line.program);
         let failed = |what: String| Error::new(ErrorKind::StartFailed, what);
-        let Spawned { pid, start, reports } =
-            started.map_err(|error| failed(format!("cannot start {program:?}")).source(error))?;
+        let Spawned { pid, start, reports } = started.map_err(|error| self.cannot_start(&program, error))?;
         let ended = |mut reports: Reports, log: &[String]| {
             /// The guardian reaps at once.
             const REAPING: u64 = 5000;
             let how = reports.ended(REAPING).ok().flatten().map_or_else(|| "ended".into(), sys::program::ended);
-            Err(failed(format!("{program:?} {how} before it was ready{}", log_in_words(log))))
+            Err(failed(format!("{program} {how} before it was ready{}", log_in_words(log))))
         };
         let Some(process) = Process::open_recorded(pid, start)? else {
             return ended(reports, &ready::last_lines(mark, LOG_LINES));
@@ -232,7 +242,7 @@ impl Prepared {
             Ok(()) => {}
             Err(NotReady::Ended { log }) => return ended(reports, &log),
             Err(not_ready @ NotReady::TimedOut { .. }) => {
-                let what = format!("{program:?}: {not_ready}, which is {limit:?}");
+                let what = format!("{program} had {limit:?}, and {not_ready}");
                 return Err(Error::new(ErrorKind::TimedOut, what));
             }
             Err(NotReady::CannotProbe(what)) => return Err(failed(what)),

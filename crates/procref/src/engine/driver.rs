@@ -17,6 +17,7 @@ use crate::protocol::set::{
 };
 use crate::sys::guardian::{Launch, Stopper};
 use crate::sys::hints::{self, Live};
+use crate::sys::words::{FORCE, HANGS, KILL, SET, SIGNAL, WITNESS};
 use crate::sys::{self, Floor, Process, Set, SetError, Witness, guardian};
 use std::io;
 use std::mem;
@@ -241,7 +242,7 @@ impl Acquiring {
         if let (Some(set), true) = (self.set, self.machine.held()) {
             return match set.snapshot() {
                 Ok(snapshot) => self.seen(snapshot),
-                Err(error) => self.error("look at the semaphore set", error),
+                Err(error) => self.error(&format!("look at the {SET}"), error),
             };
         }
         match Set::create(&self.spec.name) {
@@ -275,7 +276,7 @@ impl Acquiring {
                 // With the lock, which the machine does not know of yet.
                 Err(error) => {
                     let _ = self.set().apply(&UNLOCK);
-                    self.error("read the semaphore set", error)
+                    self.error(&format!("read the {SET}"), error)
                 }
             },
             Ok(false) => acquire::Event::Cancelled,
@@ -287,7 +288,7 @@ impl Acquiring {
     fn check(&mut self, hooks: Option<&dyn Hooks>) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.error("read the semaphore set", error),
+            Err(error) => return self.error(&format!("read the {SET}"), error),
         };
         let record = snapshot.record();
         let process = match record.instance {
@@ -313,7 +314,7 @@ impl Acquiring {
                 Ok(true) => {}
                 Ok(false) => return self.unhealthy("all who held it were killed, and the kernel has told it to stop"),
                 Err(error) => {
-                    let what = "cannot open the pipe by which the kernel knows that somebody holds it";
+                    let what = format!("cannot open the {WITNESS} by which the kernel knows that somebody holds it");
                     return self.failed(Error::new(ErrorKind::System, what).source(error));
                 }
             }
@@ -410,10 +411,10 @@ impl Acquiring {
         match self.set().apply(&naming) {
             Ok(()) => match self.read() {
                 Ok(_) => acquire::Event::Done,
-                Err(error) => self.error("read the semaphore set", error),
+                Err(error) => self.error(&format!("read the {SET}"), error),
             },
             Err(SetError::Gone) => acquire::Event::Gone,
-            Err(error) => self.failed(Error::set(&self.spec.name, "name the semaphore set", error)),
+            Err(error) => self.failed(Error::set(&self.spec.name, &format!("name the {SET}"), error)),
         }
     }
 
@@ -434,7 +435,7 @@ impl Acquiring {
         match result {
             Ok(()) => match self.read() {
                 Ok(_) => acquire::Event::Done,
-                Err(error) => self.error("read the semaphore set", error),
+                Err(error) => self.error(&format!("read the {SET}"), error),
             },
             Err(Trouble::Set(error)) => self.error("forget what has been stopped", error),
             Err(Trouble::Other(error)) => self.failed(error),
@@ -444,7 +445,7 @@ impl Acquiring {
     fn ensure_guardian(&mut self) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.error("read the semaphore set", error),
+            Err(error) => return self.error(&format!("read the {SET}"), error),
         };
         if snapshot.guardian_pid().is_some() {
             return acquire::Event::Done;
@@ -459,7 +460,7 @@ impl Acquiring {
         // For whoever is to hold it and its pipe.
         match self.read() {
             Ok(_) => acquire::Event::Done,
-            Err(error) => self.error("read the semaphore set", error),
+            Err(error) => self.error(&format!("read the {SET}"), error),
         }
     }
 
@@ -552,7 +553,7 @@ impl Acquiring {
     fn launch(&mut self, spec: &Spec, launch: &mut Launch, stopper: Option<&Stopper>) -> Result<io::Result<Spawned>> {
         /// A guardian of somebody who was killed may come in between, and record what it starts before it is found.
         const ATTEMPTS: usize = 5;
-        let read = |error| Error::set(&spec.name, "read the semaphore set", error);
+        let read = |error| Error::set(&spec.name, &format!("read the {SET}"), error);
         let _asked = Asked::new(self.set()).map_err(|error| Error::set(&spec.name, "ask for a start", error))?;
         let mut attempts = 0;
         loop {
@@ -597,7 +598,7 @@ impl Acquiring {
     fn recover(&mut self, hooks: &dyn Hooks) -> acquire::Event {
         let record = match self.read() {
             Ok(snapshot) => snapshot.record(),
-            Err(error) => return self.error("read the semaphore set", error),
+            Err(error) => return self.error(&format!("read the {SET}"), error),
         };
         tracing::info!(service = %self.spec.name, "recovers");
         let (_known, old) = (known(&record), self.recorded_info(&record));
@@ -657,7 +658,7 @@ impl Acquiring {
         let snapshot = match snapshot {
             Ok(snapshot) => snapshot,
             Err(SetError::Gone) => return Ok(acquire::Event::Gone),
-            Err(error) => return Err(Error::set(&self.spec.name, "read the semaphore set", error)),
+            Err(error) => return Err(Error::set(&self.spec.name, &format!("read the {SET}"), error)),
         };
         // A guardian has laid the floor of what it has started.
         let pipe = match (&process, &self.witness) {
@@ -1180,13 +1181,13 @@ pub(super) fn recorded_info(spec: &Spec, set: Set, record: &Record) -> ServiceIn
 pub(super) fn set_removed_under(spec: &Spec, live: &Live) -> Error {
     let (what, help) = match live {
         Live::Service(pid) => (
-            format!("its process {pid} runs, but the semaphore set that counted its clients has been removed"),
+            format!("its process {pid} runs, but the {SET} that counted its clients has been removed"),
             format!(
-                "no second one is started beside it; it stops when the last of its clients has gone, and if it has none: `kill {pid}`"
+                "no second one is started beside it; it stops when the last of its clients has gone, and if it has none: `{KILL} {pid}`"
             ),
         ),
         Live::Starter(pid) => (
-            format!("the semaphore set that counts its clients was removed while process {pid} started it"),
+            format!("the {SET} that counts its clients was removed while process {pid} started it"),
             "that start will find out, and take back what it started".into(),
         ),
     };
@@ -1284,9 +1285,9 @@ fn stop_process(spec: &Spec, set: Set, pid: u32, start: u64, told: Told, sweeps:
             sweep();
             Ok(())
         }
-        Ok(false) => Err(failed(format!("its process {pid} does not end, not even by SIGKILL"))
-            .help("no second one is started beside it; it may hang in the kernel (state D in `ps`)")),
-        Err(error) => Err(failed(format!("cannot signal its process {pid}")).source(error)),
+        Ok(false) => Err(failed(format!("its process {pid} does not end, not even by {FORCE}"))
+            .help(format!("no second one is started beside it; it may {HANGS}"))),
+        Err(error) => Err(failed(format!("cannot {SIGNAL} its process {pid}")).source(error)),
     }
 }
 

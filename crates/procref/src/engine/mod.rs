@@ -19,6 +19,7 @@ use crate::options::{Settings, StopStep};
 use crate::process::Known;
 use crate::sys::hints::{self, Hints};
 use crate::sys::service::Need;
+use crate::sys::words::WITNESS;
 use crate::sys::{PerProcess, Process, Set, SetError, Witness, watch};
 use driver::{Acquiring, Progress, Released, Releasing, Trouble};
 use hooks::Hooks;
@@ -499,7 +500,7 @@ impl Lease {
     /// What another process needs in order to hold the service by itself, while this lease lasts.
     pub(crate) fn for_another(&self) -> Result<Need> {
         let cannot = |error| {
-            let what = "cannot be handed on: its guardian's pipe cannot be opened";
+            let what = format!("cannot be handed on: its guardian's {WITNESS} cannot be opened");
             Error::new(ErrorKind::System, what).service(&self.spec.name).source(error)
         };
         let none = || io::Error::from(io::ErrorKind::NotFound);
@@ -556,7 +557,7 @@ impl Lease {
         }
         let kept = self.member.witness.as_ref().map_or(Ok(()), Witness::keep_on_exec);
         if let Err(error) = kept {
-            let what = "cannot keep the second witness's pipe open for another program";
+            let what = format!("cannot keep the second witness's {WITNESS} open for another program");
             let error = Error::new(ErrorKind::System, what).service(&self.spec.name).source(error);
             let_go(self);
             return Err(error);

@@ -4,6 +4,7 @@ use super::{Phase, Spec, entry};
 use crate::error::{Error, Result};
 use crate::info::ServiceInfo;
 use crate::protocol::set::{Instance, Record, Snapshot};
+use crate::sys::words::SET;
 use crate::sys::{self, Process, Set, SetError};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -92,7 +93,7 @@ pub(super) fn look(spec: &Spec) -> Result<Option<(Set, Snapshot)>> {
             Ok(snapshot) => return Ok(Some((set, snapshot))),
             // By this very process, which is about to know.
             Err(SetError::Gone) if may_be_released => {}
-            Err(error) => return Err(Error::set(&spec.name, "look at the semaphore set", error)),
+            Err(error) => return Err(Error::set(&spec.name, &format!("look at the {SET}"), error)),
         }
     }
     drop(phase);
@@ -140,7 +141,7 @@ pub(crate) fn status(spec: &Spec) -> Result<Status> {
         // The guardian sleeps until nobody is left, not for the lock; but who looks on may wait for it, too.
         Ok(waiting) => waiting.try_into().unwrap_or(u32::MAX).min(view.clients.into()),
         Err(SetError::Gone) => return Ok(Status::STOPPED),
-        Err(error) => return Err(Error::set(&spec.name, "look at the semaphore set", error)),
+        Err(error) => return Err(Error::set(&spec.name, &format!("look at the {SET}"), error)),
     };
     let record = snapshot.record();
     let alive = is_alive(&record);

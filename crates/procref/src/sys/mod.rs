@@ -17,6 +17,7 @@
 //! | [`SetError`] | `Gone`, `Refused`, `Interrupted`, `Full`, or the system's own error in `Os`: that is `Copy`, becomes an [`io::Error`](std::io::Error), and its `describe` says what kind it is and what to do |
 //! | [`undo_works`] | whether the kernel does take back what a dead process did with undo |
 //! | [`WHO_REMOVES_SETS`] | a sentence on that |
+//! | [`words`] | what people call these things, for the texts of errors |
 //! | [`namespace_fingerprint`] | 30 bits that differ where the numbers of processes mean other processes |
 //! | **processes** | |
 //! | [`Process`] | a process that stays the same one: a reused pid is somebody else, a zombie is dead. Its `start`, of 45 bits, and its pid, of 30, tell it from all others |

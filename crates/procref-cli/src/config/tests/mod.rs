@@ -13,6 +13,11 @@ fn source(text: &str) -> Source {
     Source::new(Path::new("procref.toml"), text.to_owned())
 }
 
+/// What procref says on Linux, as it says it on this system.
+fn on_this_system(said: &str) -> String {
+    said.replace(r#"["sh", "-c", "…"]"#, crate::sys::SHELL)
+}
+
 fn parse(place: Place, text: &str) -> Result<BTreeMap<String, ServiceConfig>, Problems> {
     let mut problems = Vec::new();
     let services = merge(&[(place, source(text))], true, &mut problems);

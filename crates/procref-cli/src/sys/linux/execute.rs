@@ -50,6 +50,9 @@ pub(crate) fn execute<'a>(
 /// How words are split.
 pub(crate) const SPLIT: &str = "words are split as a shell does it";
 
+/// How a command begins that a shell reads.
+pub(crate) const SHELL: &str = r#"["sh", "-c", "…"]"#;
+
 /// As a shell does it, by quotes and backslashes. `None`: a quote has no partner.
 pub(crate) fn words(line: &str) -> Option<Vec<String>> {
     shlex::split(line)

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf, is_separator};
 use std::process::Command;
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_BAD_EXE_FORMAT, ERROR_FILE_NOT_FOUND};
+use windows_sys::Win32::Foundation::ERROR_FILE_NOT_FOUND;
 
 /// What can be started, in the order in which it is looked for where a name has no ending.
 const ENDINGS: [&str; 4] = ["com", "exe", "bat", "cmd"];
@@ -34,7 +34,7 @@ fn find(program: &OsStr, path: Option<&OsStr>) -> io::Result<PathBuf> {
     } else {
         path.map(|path| env::split_paths(path).collect()).unwrap_or_default()
     };
-    let mut wrong = ERROR_FILE_NOT_FOUND;
+    let mut wrong = None;
     for file in folders.iter().map(|folder| folder.join(name)) {
         let ending = file.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         let has_one = ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()));
@@ -51,12 +51,16 @@ fn find(program: &OsStr, path: Option<&OsStr>) -> io::Result<PathBuf> {
             return Ok(file);
         }
         if file.is_dir() {
-            wrong = ERROR_ACCESS_DENIED;
+            wrong = Some((io::ErrorKind::IsADirectory, "it is a folder"));
         } else if file.exists() {
-            wrong = ERROR_BAD_EXE_FORMAT;
+            wrong = Some((io::ErrorKind::InvalidData, "it is neither a program nor a batch file"));
         }
     }
-    Err(io::Error::from_raw_os_error(wrong as i32))
+    // What the system says of them has a place for the name, which it leaves empty.
+    Err(wrong.map_or_else(
+        || io::Error::from_raw_os_error(ERROR_FILE_NOT_FOUND as i32),
+        |(kind, what)| io::Error::new(kind, what),
+    ))
 }
 
 /// Runs the command, and ends with its exit code: returns only if it cannot be run. The references are held meanwhile, and
@@ -104,6 +108,9 @@ fn run(command: &mut Command) -> Result<i32, NotRun> {
 
 /// How words are split.
 pub(crate) const SPLIT: &str = "words are split as programs do it on Windows";
+
+/// How a command begins that a shell reads.
+pub(crate) const SHELL: &str = r#"["cmd.exe", "/c", "…"]"#;
 
 /// As programs split their command lines here, for paths are full of backslashes: a quote holds words together, and
 /// backslashes mean something only in front of one. `None`: a quote has no partner.
@@ -184,13 +191,13 @@ mod tests {
             std::fs::write(folder(file), "").expect("it can be written");
         }
         let path = env::join_paths([folder("one"), folder("two")]).expect("there is no semicolon in it");
-        let found = |name: &str| find(OsStr::new(name), Some(&path)).map_err(|error| error.raw_os_error());
+        let found = |name: &str| find(OsStr::new(name), Some(&path)).map_err(|error| error.kind());
         assert_eq!(found("tool"), Ok(folder("one").join("tool.cmd")));
         assert_eq!(found("tool.exe"), Ok(folder("two").join("tool.exe")));
         assert_eq!(found("other.exe").map(|file| file.is_file()), Ok(true));
-        assert_eq!(found("text.txt"), Err(Some(193)));
-        assert_eq!(found("there"), Err(Some(5)));
-        assert_eq!(found("none"), Err(Some(2)));
+        assert_eq!(found("text.txt"), Err(io::ErrorKind::InvalidData));
+        assert_eq!(found("there"), Err(io::ErrorKind::IsADirectory));
+        assert_eq!(found("none"), Err(io::ErrorKind::NotFound));
         let whole = folder("two").join("tool");
         assert_eq!(found(&whole.display().to_string()), Ok(folder("two").join("tool.exe")));
         std::fs::remove_dir_all(sandbox).expect("it is ours");

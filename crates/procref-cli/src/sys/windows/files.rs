@@ -88,9 +88,11 @@ pub(crate) fn path_bytes(path: &Path) -> Cow<'_, [u8]> {
     }
 }
 
-/// Of the session, in which all who can meet are.
-pub(crate) fn namespace() -> u64 {
-    super::session().map_or(0, u64::from)
+/// All who can meet are in one session. Its number is followed by a mark of the service's name, for names are the same to
+/// the file system that are not to the kernel.
+pub(crate) fn is_met_here(place: &str) -> bool {
+    let session = super::session().unwrap_or(0);
+    place.split_once('-').is_some_and(|(number, _)| number.parse() == Ok(session))
 }
 
 /// Whether two open files are one. A volume can be without a number: under Wine the one of a file that has been moved.

@@ -18,6 +18,7 @@ mod sysv_sem;
 mod title;
 pub(crate) mod watch;
 mod witness;
+pub(crate) mod words;
 
 pub(crate) use pid::current_pid;
 pub(crate) use process::{

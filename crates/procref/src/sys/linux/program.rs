@@ -1,5 +1,6 @@
 //! Where programs are, and how they end.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,11 @@ fn debian_postgresql() -> Vec<PathBuf> {
         .collect();
     versions.sort_unstable_by(|a, b| b.cmp(a));
     versions.into_iter().map(|(_, folder)| folder).collect()
+}
+
+/// Its name, for people.
+pub(crate) fn quoted(program: &OsStr) -> String {
+    format!("{program:?}")
 }
 
 /// How a program ended, after its name.

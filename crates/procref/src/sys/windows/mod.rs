@@ -19,6 +19,7 @@ mod spawn;
 mod stop;
 pub(crate) mod watch;
 mod witness;
+pub(crate) mod words;
 
 pub(crate) use process::{Process, is_limit, namespace_fingerprint, start_time, time_until};
 pub(crate) use set::{Set, SetError, WHO_REMOVES_SETS, undo_works};

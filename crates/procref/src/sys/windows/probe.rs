@@ -291,12 +291,14 @@ fn refuse_at_once(stream: &TcpStream) {
 
 /// Whether this system has Unix sockets that can be connected to; if not, what to say.
 pub(crate) const fn has_unix_sockets() -> Result<(), &'static str> {
-    Err("readiness by a Unix socket is not there on Windows: take a TCP port, a page or a line of the log")
+    Err("a Unix socket cannot be asked on Windows: take a TCP port, a page or a line of the log")
 }
 
 /// Whether a service can say by itself that it is ready, to a [`NotifySocket`]; if not, what to say.
 pub(crate) const fn has_notify_sockets() -> Result<(), &'static str> {
-    Err("READY=1 by NOTIFY_SOCKET is not there on Windows: take a TCP port, a page or a line of the log")
+    Err(
+        "READY=1 is not heard on Windows, where there is no NOTIFY_SOCKET: take a TCP port, a page or a line of the log",
+    )
 }
 
 /// What is wrong with this as the address of a Unix socket.

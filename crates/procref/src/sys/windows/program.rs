@@ -75,6 +75,14 @@ pub(crate) const fn more_folders() -> Vec<PathBuf> {
     Vec::new()
 }
 
+/// Its name, for people: backslashes are shown as they are written here. What no name has stands out: "\t" may have become
+/// a tab where a path was meant.
+pub(crate) fn quoted(program: &OsStr) -> String {
+    let text = program.to_string_lossy();
+    let shown = text.chars().map(|c| if c.is_control() { c.escape_unicode().to_string() } else { c.into() });
+    format!("\"{}\"", shown.collect::<String>())
+}
+
 /// How a program ended, after its name.
 pub(crate) fn ended(status: ExitStatus) -> String {
     match status.code() {
@@ -88,6 +96,12 @@ pub(crate) fn ended(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_shown_as_they_are_written() {
+        assert_eq!(quoted(OsStr::new(r"C:\Program Files\x.exe")), r#""C:\Program Files\x.exe""#);
+        assert_eq!(quoted(OsStr::new("C:\tools")), r#""C:\u{9}ools""#);
+    }
 
     #[test]
     fn programs_are_found_by_their_names() {

@@ -1,6 +1,7 @@
 //! Windows.
 
 mod console;
+mod help;
 mod terminal;
 mod with;
 
