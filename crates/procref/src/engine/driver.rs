@@ -215,6 +215,10 @@ impl Acquiring {
         acquire::Event::Failed
     }
 
+    fn cannot_read(&mut self, error: SetError) -> acquire::Event {
+        self.error(&format!("read the {SET}"), error)
+    }
+
     fn apply(&mut self, ops: &[Op], operation: &str) -> acquire::Event {
         match self.set().apply(ops) {
             Ok(()) => acquire::Event::Done,
@@ -276,7 +280,7 @@ impl Acquiring {
                 // With the lock, which the machine does not know of yet.
                 Err(error) => {
                     let _ = self.set().apply(&UNLOCK);
-                    self.error(&format!("read the {SET}"), error)
+                    self.cannot_read(error)
                 }
             },
             Ok(false) => acquire::Event::Cancelled,
@@ -288,7 +292,7 @@ impl Acquiring {
     fn check(&mut self, hooks: Option<&dyn Hooks>) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.error(&format!("read the {SET}"), error),
+            Err(error) => return self.cannot_read(error),
         };
         let record = snapshot.record();
         let process = match record.instance {
@@ -411,7 +415,7 @@ impl Acquiring {
         match self.set().apply(&naming) {
             Ok(()) => match self.read() {
                 Ok(_) => acquire::Event::Done,
-                Err(error) => self.error(&format!("read the {SET}"), error),
+                Err(error) => self.cannot_read(error),
             },
             Err(SetError::Gone) => acquire::Event::Gone,
             Err(error) => self.failed(Error::set(&self.spec.name, &format!("name the {SET}"), error)),
@@ -435,7 +439,7 @@ impl Acquiring {
         match result {
             Ok(()) => match self.read() {
                 Ok(_) => acquire::Event::Done,
-                Err(error) => self.error(&format!("read the {SET}"), error),
+                Err(error) => self.cannot_read(error),
             },
             Err(Trouble::Set(error)) => self.error("forget what has been stopped", error),
             Err(Trouble::Other(error)) => self.failed(error),
@@ -445,7 +449,7 @@ impl Acquiring {
     fn ensure_guardian(&mut self) -> acquire::Event {
         let snapshot = match self.read() {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.error(&format!("read the {SET}"), error),
+            Err(error) => return self.cannot_read(error),
         };
         if snapshot.guardian_pid().is_some() {
             return acquire::Event::Done;
@@ -460,7 +464,7 @@ impl Acquiring {
         // For whoever is to hold it and its pipe.
         match self.read() {
             Ok(_) => acquire::Event::Done,
-            Err(error) => self.error(&format!("read the {SET}"), error),
+            Err(error) => self.cannot_read(error),
         }
     }
 
@@ -598,7 +602,7 @@ impl Acquiring {
     fn recover(&mut self, hooks: &dyn Hooks) -> acquire::Event {
         let record = match self.read() {
             Ok(snapshot) => snapshot.record(),
-            Err(error) => return self.error(&format!("read the {SET}"), error),
+            Err(error) => return self.cannot_read(error),
         };
         tracing::info!(service = %self.spec.name, "recovers");
         let (_known, old) = (known(&record), self.recorded_info(&record));

@@ -56,17 +56,22 @@ pub fn ignore_requests() {
     // SAFETY: the handler may be called on any thread, at any time.
     let set = unsafe { SetConsoleCtrlHandler(Some(on_event), 1) };
     assert_ne!(set, 0, "the handler can be set: {}", io::Error::last_os_error());
-    end_on_request();
+    hear_under_wine();
 }
 
 /// What has to be there before a test starts anything. Under Wine the first window of all starts the desktop, a process that goes
 /// some time after the last one: it must not be started by a service, and be found to be left by it, or go with its job.
 pub fn prepare() {
-    end_on_request();
+    hear_under_wine();
 }
 
 /// From now on this process ends when it is asked to, as every program does that has a console, unless it has said otherwise.
 pub fn end_on_request() {
+    hear_under_wine();
+}
+
+/// From now on there is a window that can be asked to close.
+fn hear_under_wine() {
     static WINDOW: OnceLock<()> = OnceLock::new();
     if is_wine() {
         WINDOW.get_or_init(open_window);

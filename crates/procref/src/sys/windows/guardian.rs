@@ -210,7 +210,7 @@ pub(crate) fn main_if_asked() {
 fn way_in() -> Option<io::Result<PathBuf>> {
     Some(match WAY_IN.get()? {
         WayIn::Myself => std::env::current_exe(),
-        WayIn::Companion(path) => std::path::absolute(path),
+        WayIn::Companion(path) => Ok(path.clone()),
     })
 }
 
