@@ -67,12 +67,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 /// Services whose hints are there, of who can be met from here, whether or not there is anything else of them.
 fn names_of_hints(folder: &Path) -> Vec<String> {
+    let is_met_here = sys::met_here();
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| {
         let file = entry.file_name().into_string().ok()?;
         let (name, rest) = file.split_once('@')?;
         // NAME@WHERE.KIND
-        let met_here = rest.split_once('.').is_some_and(|(place, _)| sys::is_met_here(place));
+        let met_here = rest.split_once('.').is_some_and(|(place, _)| is_met_here(place));
         met_here.then(|| name.to_owned())
     });
     names.collect()

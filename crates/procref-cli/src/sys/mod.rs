@@ -13,7 +13,7 @@
 //! | `canonical`, `path_bytes` | one path for one folder, and what it is in a service's name |
 //! | `default_state`, `default_config`, `default_hints`, `root` | where things are if nothing is said; the folder that is above all |
 //! | `NO_STATE`, `CONFIG_SHOWN` | the same in words |
-//! | `is_met_here` | whether those whose file of hints has this in its name, between the service's and its ending, can be met in the kernel |
+//! | `met_here` | tells whether those whose file of hints has this in its name, between the service's and its ending, can be met in the kernel |
 //! | `terminal_obeys` | whether the terminal behind standard error can be told to take back what it shows |
 //! | `doctor` | what there is to be checked besides what is checked everywhere |
 //! | `help` | what the command's help says, where that depends on the system |

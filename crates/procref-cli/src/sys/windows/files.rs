@@ -90,9 +90,9 @@ pub(crate) fn path_bytes(path: &Path) -> Cow<'_, [u8]> {
 
 /// All who can meet are in one session. Its number is followed by a mark of the service's name, for names are the same to
 /// the file system that are not to the kernel.
-pub(crate) fn is_met_here(place: &str) -> bool {
+pub(crate) fn met_here() -> impl Fn(&str) -> bool {
     let session = super::session().unwrap_or(0);
-    place.split_once('-').is_some_and(|(number, _)| number.parse() == Ok(session))
+    move |place| place.split_once('-').is_some_and(|(number, _)| number.parse() == Ok(session))
 }
 
 /// Whether two open files are one. A volume can be without a number: under Wine the one of a file that has been moved.

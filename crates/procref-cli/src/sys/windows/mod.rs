@@ -14,8 +14,8 @@ mod wait;
 
 pub(crate) use execute::{SHELL, SPLIT, can_be_run, execute, words};
 pub(crate) use files::{
-    CONFIG_SHOWN, NO_STATE, canonical, default_config, default_hints, default_state, is_met_here, make_private,
-    may_write, path_bytes, planter, root, same_file,
+    CONFIG_SHOWN, NO_STATE, canonical, default_config, default_hints, default_state, make_private, may_write, met_here,
+    path_bytes, planter, root, same_file,
 };
 pub(crate) use wait::{Asked, Watch, pause};
 
